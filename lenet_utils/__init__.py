@@ -1,0 +1,24 @@
+"""Helpers of the LeNet course: d2l's names and meanings, corrected where d2l misbehaves.
+
+`import lenet_utils as d2l` runs the cells of d2l's LeNet chapter and of its chapters on modern networks.
+Everything public is imported here, in the order in which the course meets it.
+"""
+
+from .threads import limit_threads
+from .model import Reshape, lenet, print_layer_shapes, layer_table
+from .data import load_data_fashion_mnist, get_fashion_mnist_labels
+from .train import Timer, Accumulator, accuracy, evaluate_accuracy_gpu, try_gpu, train_ch6, History, Diverged
+from .plot import Animator, set_axes, show_images, plot_confusion, use_svg_display
+from .display import describe_figures, set_alt
+from .files import DataError
+
+__all__ = [
+    "Reshape", "lenet", "print_layer_shapes", "layer_table",
+    "load_data_fashion_mnist", "get_fashion_mnist_labels",
+    "Timer", "Accumulator", "accuracy", "evaluate_accuracy_gpu", "try_gpu", "train_ch6", "History", "Diverged",
+    "Animator", "set_axes", "show_images", "plot_confusion", "use_svg_display",
+    "set_alt", "DataError",
+]  # fmt: skip
+
+limit_threads()  # a container's CPU quota counts, not only the number of its cores
+describe_figures()

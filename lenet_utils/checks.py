@@ -1,0 +1,99 @@
+"""What may go into the course's functions. Each check raises ValueError: what was expected, what came, what to do.
+
+None of them waits for a GPU: they look at shapes, at types, and at values that are on the CPU anyway.
+"""
+
+import math
+import numbers
+
+import torch
+
+
+def whole_number(name, value, least=1):
+    if not isinstance(value, numbers.Integral) or isinstance(value, bool) or value < least:
+        raise ValueError(f"expected {name} to be a whole number of at least {least}, got {value!r}")
+
+
+def image_size(resize):
+    """`resize` as `load_data_fashion_mnist` takes it: None, a side, or height and width, in pixels."""
+    if resize is None:
+        return
+    sides = resize if isinstance(resize, (tuple, list)) else (resize,)
+    if len(sides) not in (1, 2):
+        raise ValueError(f"expected resize to be a side or (height, width) in pixels, got {resize!r}")
+    for side in sides:
+        whole_number("resize", side)
+
+
+def learning_rate(lr):
+    if not isinstance(lr, numbers.Real) or not math.isfinite(lr) or lr < 0:
+        raise ValueError(f"expected lr, the learning rate, to be a number from 0 up, e.g. 0.9, got {lr!r}")
+
+
+def device(name):
+    """`name` as a torch.device that this machine has."""
+    try:
+        found = torch.device(name)
+        torch.empty(0, device=found)
+    except (RuntimeError, AssertionError, TypeError) as error:
+        raise ValueError(
+            f"expected a device that this machine has, got {str(name)!r}: use try_gpu() to take a GPU where "
+            "there is one"
+        ) from error
+    return found
+
+
+def trainable(net):
+    if not isinstance(net, torch.nn.Module):
+        raise ValueError(f"expected net to be a torch.nn.Module, got {type(net).__name__}")
+    if not any(p.requires_grad for p in net.parameters()):
+        raise ValueError(
+            f"expected a net with parameters to train, got {type(net).__name__} without any "
+            "(were they frozen with requires_grad_(False)?)"
+        )
+
+
+def some_batches(name, data_iter):
+    if hasattr(data_iter, "__len__") and len(data_iter) == 0:
+        raise ValueError(f"expected {name} to give at least one batch, got none: is the data set empty?")
+
+
+def batch(X, y):
+    """One batch as a data iterator gives it: float images `(N, ...)` and whole-number labels `(N,)`."""
+    if not (torch.is_tensor(X) and torch.is_tensor(y)):
+        raise ValueError(f"expected a batch (X, y) of two tensors, got {type(X).__name__} and {type(y).__name__}")
+    if not X.is_floating_point():
+        raise ValueError(f"expected images X of a float type, 0 to 1, got {X.dtype}: divide bytes by 255")
+    if y.dtype != torch.int64 or y.ndim != 1:
+        raise ValueError(
+            f"expected labels y of type torch.int64 and shape (N,), got {y.dtype} and {tuple(y.shape)}: "
+            "one class number an image"
+        )
+    if len(X) != len(y) or len(y) == 0:
+        raise ValueError(
+            f"expected as many images as labels, and at least one, got {len(X)} images and {len(y)} labels"
+        )
+
+
+def logits(y_hat, labels):
+    """What a net gave for `labels`: `(N, C)`, and every label from 0 to C - 1.
+
+    Labels on the device that computes are left alone: reading them would wait for it, and on the CPU the
+    loss itself refuses them. Labels on the CPU for a GPU are looked at, since a GPU fails without a word.
+    """
+    if y_hat.ndim != 2 or len(y_hat) != len(labels):
+        raise ValueError(
+            f"expected the net to give {len(labels)} rows of logits, (N, 10), for {len(labels)} labels, "
+            f"got {tuple(y_hat.shape)}: does it begin with Reshape() and flatten before its first Linear?"
+        )
+    if labels.is_cpu and not y_hat.is_cpu:
+        lowest, highest = torch.aminmax(labels)
+        if lowest < 0 or highest >= y_hat.shape[1]:
+            raise impossible_labels(y_hat.shape[1])
+
+
+def impossible_labels(num_classes, count="some"):
+    return ValueError(
+        f"expected labels from 0 to {num_classes - 1}, since the net tells {num_classes} classes apart, "
+        f"got {count} outside that range: count classes from 0, or give the last layer more outputs"
+    )

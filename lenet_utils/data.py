@@ -1,0 +1,91 @@
+"""Fashion-MNIST as two iterables of batches: 60,000 training and 10,000 test images of ten kinds of clothes."""
+
+import functools
+
+import torch
+
+from . import checks, files
+
+LABELS = ("t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
+
+
+def load_data_fashion_mnist(batch_size, resize=None, *, device=None):
+    """The training batches and the test batches of Fashion-MNIST, as `(train_iter, test_iter)`.
+
+    Each yields `(X, y)`: `X` float32 `(N, 1, 28, 28)`, 0 (black) to 1 (white), and `y` int64 `(N,)`,
+    0 to 9. `resize` (a side, or height and width, in pixels) scales the images as d2l does.
+    The training batches are drawn in a new random order on every pass, the test batches never.
+    `device`: where the images live, the CPU unless told otherwise. Nothing is written to disk.
+    Raises ValueError for an impossible size, `files.DataError` where the data cannot be had.
+
+    >>> train_iter, test_iter = load_data_fashion_mnist(batch_size=256)
+    >>> len(train_iter), len(test_iter)
+    (235, 40)
+    """
+    checks.whole_number("batch_size", batch_size)
+    checks.image_size(resize)
+    train_iter = Batches(*read_split("train"), batch_size, shuffle=True, resize=resize)
+    test_iter = Batches(*read_split("t10k"), batch_size, resize=resize)
+    return (train_iter, test_iter) if device is None else (train_iter.to(device), test_iter.to(device))
+
+
+@functools.cache  # a second call, with another batch size say, costs no time and no memory
+def read_split(split):
+    """Images uint8 `(n, 28, 28)` and labels int64 `(n,)` of "train" (n = 60,000) or "t10k" (n = 10,000)."""
+    images = torch.from_numpy(files.read_idx(f"{split}-images-idx3-ubyte.gz"))
+    labels = torch.from_numpy(files.read_idx(f"{split}-labels-idx1-ubyte.gz"))
+    return images, labels.long()
+
+
+class Batches:
+    """Images and labels, batch by batch, as often as you iterate over it.
+
+    A DataLoader calls a function for every image and collates; here a whole batch is one indexing
+    operation, in this process. The images stay bytes until then: 47 MB, where floats take 188.
+    The order comes from PyTorch's global random state: `torch.manual_seed` repeats it, on any device.
+    """
+
+    def __init__(self, images, labels, batch_size, shuffle=False, resize=None):
+        self.images, self.labels = images, labels  # uint8 (n, 28, 28), int64 (n,)
+        self.batch_size, self.shuffle, self.resize = batch_size, shuffle, resize
+
+    def __len__(self):
+        return -(-len(self.labels) // self.batch_size)  # rounded up: the last batch may be smaller
+
+    def __iter__(self):
+        n = len(self.labels)
+        order = torch.randperm(n) if self.shuffle else torch.arange(n)
+        for rows in order.to(self.labels.device).split(self.batch_size):
+            yield self._to_floats(self.images[rows]), self.labels[rows]
+
+    def _to_floats(self, images):
+        X = images.unsqueeze(1)  # (N, 28, 28) -> (N, 1, 28, 28)
+        if self.resize is not None:
+            from torchvision.transforms.v2.functional import resize  # slow to import, seldom needed
+
+            X = resize(X, self.resize, antialias=True)
+        return X.to(torch.float32).div(255)
+
+    def to(self, device):
+        """The same batches with the images on `device`; itself where they are there already."""
+        images, labels = self.images.to(device), self.labels.to(device)
+        if images is self.images:
+            return self
+        return Batches(images, labels, self.batch_size, self.shuffle, self.resize)
+
+    def __repr__(self):
+        order = "shuffled" if self.shuffle else "in order"
+        return f"{len(self)} batches of up to {self.batch_size} of {len(self.labels):,} images, {order}"
+
+
+def get_fashion_mnist_labels(labels):
+    """The names of the class numbers `labels`, 0 to 9. Raises ValueError for any other number.
+
+    >>> get_fashion_mnist_labels(torch.tensor([9, 0]))
+    ['ankle boot', 't-shirt']
+    """
+    numbers = [int(i) for i in labels]
+    for i in numbers:
+        if not 0 <= i < len(LABELS):
+            raise ValueError(f"expected class numbers from 0 to {len(LABELS) - 1}, got {i}")
+    return [LABELS[i] for i in numbers]

@@ -1,0 +1,86 @@
+"""Figures in a notebook: with a description for those who cannot see them, and replaced in place while they change.
+
+JupyterLab shows no alt text for a plain PNG output. So a figure goes out as a bundle: HTML with the alt text
+for notebooks, the PNG for where HTML is not shown (GitHub, PDF), the description alone for text.
+"""
+
+import base64
+import html
+import io
+import struct
+import sys
+
+DPI = 144  # of the pictures; pages show 96 a CSS inch, so they stay sharp on a fine screen
+
+
+def kernel_shell():
+    """IPython's shell where a notebook shows what it displays, None in a script or a terminal."""
+    if "IPython" not in sys.modules:
+        return None
+    shell = sys.modules["IPython"].get_ipython()
+    return shell if hasattr(shell, "kernel") else None
+
+
+def set_alt(figure, text):
+    """Describe `figure` for those who cannot see it."""
+    figure.alt_text = text
+
+
+def alt_text(figure):
+    """The description of `figure`: the one it was given, else one made of its titles, labels and legends."""
+    if hasattr(figure, "alt_text"):
+        return figure.alt_text
+    parts = [figure.get_suptitle()] if figure.get_suptitle() else []
+    for axes in figure.axes:
+        labels = " against ".join(filter(None, (axes.get_ylabel(), axes.get_xlabel())))
+        legend = axes.get_legend()
+        series = ", ".join(text.get_text() for text in legend.get_texts()) if legend else ""
+        parts += filter(None, (axes.get_title().replace("\n", " "), labels, series))
+    return "Figure: " + "; ".join(parts) if parts else "Figure without a title"
+
+
+def png_bytes(figure):
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=DPI, bbox_inches="tight", facecolor="white", pil_kwargs={"optimize": True})
+    return buffer.getvalue()
+
+
+def as_html(png, alt):
+    """An <img> with its size written down, so that the page keeps the room while the next picture comes."""
+    width, height = struct.unpack(">II", png[16:24])  # in every PNG's first chunk
+    return (
+        f'<img src="data:image/png;base64,{base64.b64encode(png).decode()}" alt="{html.escape(alt)}" '
+        f'width="{width * 96 // DPI}" height="{height * 96 // DPI}" style="max-width: 100%; height: auto">'
+    )
+
+
+def figure_html(figure):
+    return as_html(png_bytes(figure), alt_text(figure))
+
+
+def bundle(figure):
+    png, alt = png_bytes(figure), alt_text(figure)
+    return {"text/html": as_html(png, alt), "image/png": base64.b64encode(png).decode(), "text/plain": alt}
+
+
+class LivePicture:
+    """One output of the running cell, whose picture `show` replaces in place."""
+
+    def __init__(self):
+        self._handle = None
+
+    def show(self, figure):
+        from IPython.display import display
+
+        if self._handle is None:
+            self._handle = display(bundle(figure), raw=True, display_id=True)
+        else:
+            self._handle.update(bundle(figure), raw=True)
+
+
+def describe_figures():
+    """From now on every matplotlib figure that this notebook shows carries its alt text."""
+    shell = kernel_shell()
+    if shell is not None:
+        formatter = shell.display_formatter.formatters["text/html"]
+        formatter.for_type_by_name("matplotlib.figure", "Figure", figure_html)

@@ -1,0 +1,192 @@
+"""LeNet, and the shape of everything that flows through it."""
+
+import contextlib
+import dataclasses
+import math
+
+import torch
+from torch import nn
+
+
+class Reshape(nn.Module):
+    """Images `(N, 784)`, `(N, 28, 28)`, `(28, 28)` or `(N, 1, 28, 28)` as `(N, 1, 28, 28)`.
+
+    Raises ValueError for any other shape. d2l's `view(-1, 1, 28, 28)` takes whatever divides by 784:
+    three colour channels become three images, without a word.
+    """
+
+    def forward(self, X):
+        shape = (1, 28, 28) if X.shape == (28, 28) else tuple(X.shape)
+        if shape[1:] not in {(784,), (28, 28), (1, 28, 28)}:
+            raise ValueError(
+                "expected images of shape (N, 784), (N, 28, 28), (28, 28) or (N, 1, 28, 28) "
+                f"to make (N, 1, 28, 28) of, got {tuple(X.shape)}"
+            )
+        return X.reshape(shape[0], 1, 28, 28)  # reshape, not view: X need not be contiguous
+
+
+def lenet():
+    """A new LeNet after d2l: 61,706 parameters, images as `Reshape` takes them in, `(N, 10)` logits out."""
+    return nn.Sequential(
+        Reshape(),
+        nn.Conv2d(1, 6, kernel_size=5, padding=2), nn.Sigmoid(),
+        nn.AvgPool2d(kernel_size=2, stride=2),
+        nn.Conv2d(6, 16, kernel_size=5), nn.Sigmoid(),
+        nn.AvgPool2d(kernel_size=2, stride=2),
+        nn.Flatten(),
+        nn.Linear(16 * 5 * 5, 120), nn.Sigmoid(),
+        nn.Linear(120, 84), nn.Sigmoid(),  # the sigmoid that the study note forgot
+        nn.Linear(84, 10),
+    )  # fmt: skip
+
+
+def print_layer_shapes(net, input_shape=(1, 1, 28, 28)):
+    """Print a line for each layer of `net`: its name and the shape that comes out of it.
+
+    >>> print_layer_shapes(nn.Sequential(nn.Flatten(), nn.Linear(784, 10)))
+    Flatten output shape: torch.Size([1, 784])
+    Linear output shape: torch.Size([1, 10])
+    """
+    for layer, _, out_shape in trace_shapes(net, net.children(), input_shape):
+        print(f"{layer.__class__.__name__} output shape: {out_shape}")
+
+
+def layer_table(net, input_shape=(1, 1, 28, 28)):
+    """A `LayerTable` with a row for each innermost layer of `net`, in the order in which they are called."""
+    innermost = [layer for layer in net.modules() if not any(layer.children())]
+    rows, field = [], (1, 1) if len(input_shape) == 4 else None
+    for layer, in_shape, out_shape in trace_shapes(net, innermost, input_shape):
+        field = grow_receptive_field(layer, in_shape, field)
+        rows.append(LayerRow(
+            layer.__class__.__name__, tuple(out_shape), shape_formula(layer, in_shape, out_shape),
+            sum(p.numel() for p in layer.parameters()), count_multiply_adds(layer, out_shape),
+            field and field[0],
+        ))  # fmt: skip
+    return LayerTable(rows)
+
+
+def trace_shapes(net, layers, input_shape):
+    """Run zeros of `input_shape` through `net`; return `(layer, in_shape, out_shape)` a call of one of `layers`.
+
+    The net is left as it was: modes, gradients, running averages, random state.
+    """
+    seen = []
+
+    def note(layer, inputs, output):
+        seen.append((layer, inputs[0].shape, output.shape))
+
+    parameter = next(net.parameters(), torch.empty(0))
+    hooks = [layer.register_forward_hook(note) for layer in layers]
+    try:
+        with evaluation_mode(net), torch.no_grad(), torch.random.fork_rng():
+            net(torch.zeros(input_shape, device=parameter.device))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return seen
+
+
+@contextlib.contextmanager
+def evaluation_mode(net):
+    """Within it every module of `net` is in evaluation mode; after it, whatever happens, in its own again."""
+    modes = [(module, module.training) for module in net.modules()]
+    net.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+@dataclasses.dataclass(frozen=True)
+class LayerRow:
+    layer: str
+    shape: tuple  # what comes out, with the batch axis in front
+    formula: str  # how the height (or the number of features) follows from the one before
+    parameters: int
+    multiply_adds: int  # for one image
+    receptive_field: int | None  # side in pixels; None after a layer whose field is not known
+
+
+class LayerTable(list):
+    """Rows of `LayerRow`; prints as a table."""
+
+    def __str__(self):
+        names = ["layer", "output shape", "formula", "parameters", "multiply-adds", "receptive field"]
+        cells = [[row.layer, str(row.shape), row.formula, f"{row.parameters:,}", f"{row.multiply_adds:,}",
+                  f"{row.receptive_field} x {row.receptive_field}" if row.receptive_field else "?"]
+                 for row in self]  # fmt: skip
+        total = ["total", "", "", f"{self.parameters:,}", f"{self.multiply_adds:,}", ""]
+        lines = [names, *cells, total]
+        widths = [max(len(line[column]) for line in lines) for column in range(len(names))]
+        left = [True, True, True, False, False, False]
+        return "\n".join(
+            "  ".join(cell.ljust(width) if is_left else cell.rjust(width)
+                      for cell, width, is_left in zip(line, widths, left)).rstrip()
+            for line in lines
+        )  # fmt: skip
+
+    __repr__ = __str__
+
+    @property
+    def parameters(self):
+        return sum(row.parameters for row in self)
+
+    @property
+    def multiply_adds(self):
+        return sum(row.multiply_adds for row in self)
+
+
+def window(layer):
+    """Kernel, stride, padding and dilation along the height of a convolution or a pooling; None for others."""
+    if not isinstance(layer, (nn.Conv2d, nn.AvgPool2d, nn.MaxPool2d)):
+        return None
+    sizes = layer.kernel_size, layer.stride, layer.padding, getattr(layer, "dilation", 1)
+    kernel, stride, padding, dilation = (size[0] if isinstance(size, tuple) else size for size in sizes)
+    if isinstance(padding, str):  # "same" or "valid"
+        padding = dilation * (kernel - 1) // 2 if padding == "same" else 0
+    return kernel, stride, padding, dilation
+
+
+def shape_formula(layer, in_shape, out_shape):
+    """How the height (or the number of features) comes about: "(28 + 2*2 - 5)//1 + 1 = 28". "" where it stays."""
+    if window(layer) and not getattr(layer, "ceil_mode", False):
+        kernel, stride, padding, dilation = window(layer)
+        padded = f"{in_shape[-2]} + 2*{padding}" if padding else f"{in_shape[-2]}"
+        reach = f"{dilation}*({kernel} - 1) - 1" if dilation > 1 else f"{kernel}"
+        return f"({padded} - {reach})//{stride} + 1 = {out_shape[-2]}"
+    if isinstance(layer, nn.Flatten):
+        return f"{'*'.join(map(str, in_shape[1:]))} = {out_shape[1]}"
+    if isinstance(layer, nn.Linear):
+        return f"{in_shape[-1]} -> {out_shape[-1]}"
+    return ""
+
+
+def count_multiply_adds(layer, out_shape):
+    """Multiplications (each with its addition) of `layer` for one image; biases, pooling and activations left out."""
+    if isinstance(layer, nn.Conv2d):
+        return layer.weight[0].numel() * math.prod(out_shape[1:])
+    if isinstance(layer, nn.Linear):
+        return layer.in_features * math.prod(out_shape[1:])
+    return 0
+
+
+def grow_receptive_field(layer, in_shape, field):
+    """The receptive field after `layer`, from that before it; None where it is not known.
+
+    A field is a pair, in pixels: the side of the square that one unit sees (padding counts), and the
+    step from one unit to the next. After Flatten the step spans all units, since Linear sees them all.
+    """
+    if isinstance(layer, Reshape):
+        return 1, 1
+    if field is None or isinstance(layer, (nn.Sigmoid, nn.Tanh, nn.ReLU, nn.Dropout, nn.BatchNorm2d)):
+        return field
+    side, step = field
+    if window(layer):
+        kernel, stride, _, dilation = window(layer)
+        return side + dilation * (kernel - 1) * step, step * stride
+    if isinstance(layer, nn.Flatten) and len(in_shape) == 4:
+        return side, step * (in_shape[-2] - 1)
+    if isinstance(layer, nn.Linear) and len(in_shape) == 2:
+        return side + step, 0
+    return None

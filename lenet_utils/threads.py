@@ -1,0 +1,60 @@
+"""How many threads PyTorch may use: a container's CPU quota counts, not only the number of its cores.
+
+A process that is allowed one core's worth of time on a machine with 64 cores, and starts 64 threads,
+spends most of that time throttled. PyTorch looks at the cores only, so the course looks at the quota.
+"""
+
+import math
+import os
+import pathlib
+
+import torch
+
+
+def cpu_quota(root="/"):
+    """CPUs' worth of time that the control groups of this process allow, e.g. 1.5; infinity without a quota.
+
+    Reads `cpu.max` (cgroup v2) or `cpu.cfs_quota_us` (v1) of the process's group and of every group above it,
+    since the tightest one counts. `root` is for tests: the folder that `proc` and `sys` lie in.
+    """
+    mount = pathlib.Path(root, "sys/fs/cgroup")
+    try:
+        lines = pathlib.Path(root, "proc/self/cgroup").read_text().splitlines()
+    except OSError:  # not Linux
+        return math.inf
+    quota = math.inf
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        # "" is v2; v1 has a folder for each set of controllers. A container may see its own group as the root.
+        for top in [mount, mount / "unified"] if not controllers else [mount / "cpu", mount / controllers]:
+            group = top / path.lstrip("/")
+            while True:
+                quota = min(quota, group_quota(group))
+                if group == top or top not in group.parents:
+                    break
+                group = group.parent
+    return quota
+
+
+def group_quota(group):
+    """The quota of one control group's folder, in CPUs."""
+    try:
+        if (group / "cpu.max").is_file():
+            allowed, period = (group / "cpu.max").read_text().split()
+        else:
+            allowed = (group / "cpu.cfs_quota_us").read_text().strip()
+            period = (group / "cpu.cfs_period_us").read_text().strip()
+        return math.inf if allowed in ("max", "-1") else int(allowed) / int(period)
+    except (OSError, ValueError, ZeroDivisionError):
+        return math.inf
+
+
+def limit_threads(root="/"):
+    """Lower PyTorch's number of threads to the CPU quota; a number that the user chose stays."""
+    if "OMP_NUM_THREADS" in os.environ or "MKL_NUM_THREADS" in os.environ:
+        return
+    quota = cpu_quota(root)
+    if quota < torch.get_num_threads():
+        torch.set_num_threads(max(1, math.floor(quota)))

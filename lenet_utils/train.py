@@ -1,0 +1,333 @@
+"""Training and testing a network, on a GPU where there is one."""
+
+import dataclasses
+import itertools
+import math
+import os
+import time
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from . import checks
+from .data import Batches
+from .model import evaluation_mode
+from .stop import StopBetweenBatches
+
+
+class Timer:
+    """A stop watch that keeps every time that it took, in seconds, in `times`. It runs from the start."""
+
+    def __init__(self):
+        self.times = []
+        self.start()
+
+    def start(self):
+        self.tik = time.perf_counter()
+
+    def stop(self):
+        """Keep the seconds since `start`, and return them."""
+        self.times.append(time.perf_counter() - self.tik)
+        return self.times[-1]
+
+    def sum(self):
+        return sum(self.times)
+
+    def avg(self):
+        return sum(self.times) / len(self.times)
+
+    def cumsum(self):
+        return list(itertools.accumulate(self.times))
+
+
+class Accumulator:
+    """Running sums of `n` quantities, e.g. loss, correct answers, images seen.
+
+    `add` only queues work on the values' device; reading a sum waits for it.
+    So add on every batch and read a few times an epoch.
+
+    >>> sums = Accumulator(2)
+    >>> sums.add(torch.tensor(3), 4)
+    >>> correct, seen = sums
+    >>> correct / seen
+    0.75
+    """
+
+    def __init__(self, n):
+        self.n = n
+        self.reset()
+
+    def reset(self):
+        self._sums = [0.0] * self.n
+
+    def add(self, *values):
+        """Add one scalar to each sum. Raises ValueError unless given exactly `n` scalars."""
+        if len(values) != self.n:
+            raise ValueError(f"expected {self.n} values, one for each sum, got {len(values)}")
+        self._sums = [total + as_double(value) for total, value in zip(self._sums, values)]
+
+    def __getitem__(self, i):
+        return float(self._sums[i])  # waits for the GPU here, and only here
+
+    def __len__(self):
+        return self.n
+
+
+def as_double(value):
+    """A scalar as a 64-bit float: a 32-bit sum drops digits, and a sum of 8-bit numbers overflows at 255."""
+    if not torch.is_tensor(value):
+        return float(value)
+    if value.numel() != 1:
+        raise ValueError(f"expected a single number to add, got a tensor of shape {tuple(value.shape)}")
+    # Apple's GPUs have no 64-bit floats. detach: a sum must not keep the graphs of all batches alive.
+    return value.detach().reshape(()).to(torch.float32 if value.device.type == "mps" else torch.float64)
+
+
+def count_correct(y_hat, y):
+    """How many of `N` predictions are right, as a tensor: does not wait for the GPU.
+
+    `y_hat`: scores `(N, C)`, of which the highest one counts, or class numbers `(N,)`; `y`: labels `(N,)`.
+    """
+    if y_hat.ndim > 1 and y_hat.shape[1] > 1:
+        y_hat = y_hat.argmax(dim=1)
+    if y_hat.shape != y.shape:
+        # Without this (N, 1) == (N,) would broadcast, and compare everything with everything.
+        raise ValueError(f"expected one prediction for each label, got {tuple(y_hat.shape)} for {tuple(y.shape)}")
+    return (y_hat.to(y.dtype) == y).sum()
+
+
+def accuracy(y_hat, y):
+    """How many of `N` predictions are right, as a float (the number, not the fraction, as in d2l)."""
+    return float(count_correct(y_hat, y))
+
+
+def try_gpu(i=0):
+    """GPU number `i` if there is one, else Apple's GPU, else the CPU, as a torch.device.
+
+    The environment variable LENET_DEVICE, e.g. "cpu", overrules. Raises ValueError for a negative `i`.
+    """
+    checks.whole_number("i, the number of the GPU,", i, least=0)
+    if os.environ.get("LENET_DEVICE"):
+        return checks.device(os.environ["LENET_DEVICE"])
+    if torch.cuda.device_count() > i:
+        return torch.device(f"cuda:{i}")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def evaluate_accuracy_gpu(net, data_iter, device=None):
+    """The fraction (0..1) of all images in `data_iter` that `net` names right.
+
+    `data_iter`: batches `(X, y)`; `X` may be a list of tensors. `device`: the net's own by default.
+    The net comes back in the mode in which it was. Raises ValueError if there are no batches.
+    """
+    is_module = isinstance(net, nn.Module)
+    if device is None and is_module:
+        device = next((p.device for p in net.parameters()), None)
+    sums = Accumulator(3)  # correct, images, labels that the net cannot give
+    with evaluation_mode(net if is_module else nn.Identity()), torch.inference_mode():
+        for X, y in data_iter:
+            X = [x.to(device) for x in X] if isinstance(X, (list, tuple)) else X.to(device)
+            y = y.to(device)
+            y_hat = net(X)
+            sums.add(count_correct(y_hat, y), y.numel(), count_impossible(y_hat, y))
+    correct, seen, impossible = sums  # waits for the GPU, once for the whole data set
+    if seen == 0:
+        raise ValueError("expected at least one batch to evaluate on, got none: is the data set empty or used up?")
+    if impossible:
+        raise checks.impossible_labels(y_hat.shape[1], f"{impossible:.0f} of {seen:.0f}")
+    return correct / seen
+
+
+def count_impossible(y_hat, y):
+    return ((y < 0) | (y >= y_hat.shape[1])).sum() if y_hat.ndim == 2 and y_hat.shape[1] > 1 else 0
+
+
+class SGD:
+    """Stochastic gradient descent, bit for bit what `torch.optim.SGD(parameters, lr)` does.
+
+    That one is the better choice in work of your own. But the first optimiser made loads PyTorch's
+    compiler, which costs seconds and 150 MB in each of thirty notebooks, for two lines of arithmetic.
+    """
+
+    def __init__(self, parameters, lr):
+        self.parameters = [p for p in parameters if p.requires_grad]
+        self.lr = lr
+
+    def zero_grad(self):
+        for p in self.parameters:
+            p.grad = None
+
+    @torch.no_grad()
+    def step(self):
+        for p in self.parameters:
+            if p.grad is not None:
+                p.add_(p.grad, alpha=-self.lr)
+
+
+class Diverged(ArithmeticError):
+    """The loss is no longer a number. `history` holds the epochs that finished before."""
+
+
+def init_xavier(layer):
+    """Xavier (Glorot and Bengio's) uniform weights for a convolution or a linear layer, as d2l has it."""
+    if type(layer) in (nn.Linear, nn.Conv2d):
+        nn.init.xavier_uniform_(layer.weight)
+
+
+def train_ch6(net, train_iter, test_iter, num_epochs, lr, device, *, init_weights=init_xavier, animator=None):
+    """Train `net` with SGD on the cross-entropy loss, test it after every epoch, and return a `History`.
+
+    The weights start afresh: `init_weights` is applied to every layer; None goes on from those that `net` has.
+    `animator`: where the curves go, a new `Animator` by default; False draws nothing.
+    Stop (Ctrl-C) ends the run between two batches; `net` and the history so far stay good.
+    Raises ValueError for arguments that cannot work, before anything changes, and for a batch that cannot,
+    before the weights see it; `Diverged` when the loss is no longer a number.
+    """
+    checks.trainable(net)
+    checks.some_batches("train_iter", train_iter)
+    checks.some_batches("test_iter", test_iter)
+    checks.whole_number("num_epochs", num_epochs, least=0)
+    checks.learning_rate(lr)
+    device = checks.device(device)
+
+    if init_weights is not None:
+        net.apply(init_weights)
+    print("training on", device)
+    net.to(device)
+    train_iter, test_iter = (it.to(device) if isinstance(it, Batches) else it for it in (train_iter, test_iter))
+    optimizer = SGD(net.parameters(), lr)
+    history = History(str(device))
+    if animator is None:
+        from .plot import Animator  # on first use: training itself needs no matplotlib
+
+        animator = Animator(xlabel="epoch", xlim=[0, num_epochs or 1], legend=["train loss", "train acc", "test acc"])
+    try:
+        with StopBetweenBatches() as stop:
+            for epoch in range(num_epochs):
+                trained = train_epoch(net, train_iter, optimizer, device, history, animator, stop)
+                test_acc = evaluate_accuracy_gpu(net, test_iter, device)
+                history.add(*trained, test_acc)
+                if animator:
+                    animator.add(epoch + 1, (None, None, test_acc))
+    except KeyboardInterrupt:
+        history.stopped = f"in epoch {len(history) + 1} of {num_epochs}"
+        print(f"stopped {history.stopped}; the network keeps what it has learned")
+    finally:
+        if animator:
+            animator.flush()
+    print(history.summary())
+    return history
+
+
+def train_epoch(net, train_iter, optimizer, device, history, animator, stop):
+    """One pass over `train_iter`. Returns mean loss, accuracy, number of images, and seconds."""
+    epoch, num_batches = len(history), len(train_iter)
+    draw_every = -(-num_batches // 5)  # rounded up: at most five points an epoch, however many batches
+    losses, sums = [], Accumulator(3)  # loss x images, correct, images
+    net.train()
+    timer = Timer()
+    for i, (X, labels) in enumerate(train_iter, start=1):
+        stop.check()
+        checks.batch(X, labels)
+        X, y = X.to(device), labels.to(device)
+        optimizer.zero_grad()
+        y_hat = net(X)  # (N, 10) logits
+        checks.logits(y_hat, labels)
+        loss = cross_entropy(y_hat, y)
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.detach())
+        # The loss is a mean over N; weight it by N, as the last batch may be smaller.
+        sums.add(loss * y.numel(), count_correct(y_hat, y), y.numel())
+        if i % draw_every == 0 or i == num_batches:
+            loss_sum, correct, seen = sums  # waits for the GPU
+            if not math.isfinite(loss_sum):
+                raise diverged(losses, num_batches, history)
+            history.points.append((epoch + i / num_batches, loss_sum / seen, correct / seen))
+            if animator:
+                animator.add(history.points[-1][0], (*history.points[-1][1:], None))
+    if not losses:
+        raise ValueError(f"expected train_iter to give batches in every epoch, got none in epoch {epoch + 1}")
+    return loss_sum / seen, correct / seen, int(seen), timer.stop()
+
+
+def cross_entropy(y_hat, y):
+    """The mean loss, in nats, of logits `(N, C)` for labels `(N,)`. Raises ValueError for impossible labels."""
+    try:
+        return F.cross_entropy(y_hat, y)
+    except IndexError as error:  # how the CPU refuses a label
+        raise checks.impossible_labels(y_hat.shape[1]) from error
+
+
+def diverged(losses, num_batches, history):
+    """The `Diverged` error for the losses (scalar tensors) of an epoch's batches so far."""
+    values = torch.stack(losses).tolist()
+    batch = next(i for i, value in enumerate(values) if not math.isfinite(value))
+    error = Diverged(
+        f"the loss became {values[batch]} in epoch {len(history) + 1}, batch {batch + 1} of {num_batches}, so the "
+        "weights are spoilt: try a learning rate ten times smaller, and see that no image holds NaN or infinity"
+    )
+    error.history = history
+    return error
+
+
+@dataclasses.dataclass
+class History:
+    """What a training run measured: one entry in each list for each finished epoch."""
+
+    device: str
+    train_loss: list = dataclasses.field(default_factory=list)  # nats an image, mean over the epoch
+    train_acc: list = dataclasses.field(default_factory=list)  # fraction 0..1, while the weights changed
+    images: list = dataclasses.field(default_factory=list)  # trained on
+    seconds: list = dataclasses.field(default_factory=list)  # of training: loading included, testing not
+    test_acc: list = dataclasses.field(default_factory=list)  # fraction 0..1, after the epoch
+    points: list = dataclasses.field(default_factory=list)  # (epoch, train loss, train acc), as drawn
+    stopped: str = ""  # where, if the run was interrupted
+
+    def add(self, train_loss, train_acc, images, seconds, test_acc):
+        self.train_loss.append(train_loss)
+        self.train_acc.append(train_acc)
+        self.images.append(images)
+        self.seconds.append(seconds)
+        self.test_acc.append(test_acc)
+
+    def __len__(self):
+        return len(self.test_acc)
+
+    def __bool__(self):
+        return True  # a run of no epochs is still a run
+
+    def __repr__(self):
+        return f"History of {len(self)} epochs on {self.device}" + (f", stopped {self.stopped}" if self.stopped else "")
+
+    @property
+    def examples_per_sec(self):
+        return sum(self.images) / sum(self.seconds)
+
+    def rows(self):
+        """A dict for each epoch: `pandas.DataFrame(history.rows())` makes a table of them."""
+        names = ("train_loss", "train_acc", "test_acc", "images", "seconds")
+        columns = zip(*(getattr(self, name) for name in names))
+        return [{"epoch": i, **dict(zip(names, values))} for i, values in enumerate(columns, start=1)]
+
+    def table(self):
+        """The epochs as a text, a line each."""
+        lines = ["epoch  train loss  train acc  test acc  seconds"]
+        line = "{epoch:5}  {train_loss:10.3f}  {train_acc:9.3f}  {test_acc:8.3f}  {seconds:7.2f}"
+        return "\n".join(lines + [line.format(**row) for row in self.rows()])
+
+    def plot(self, path=None):
+        """Draw the curves of the run; `path`: a picture file to save them to. Returns the axes."""
+        from .plot import plot_history
+
+        return plot_history(self, path)
+
+    def summary(self):
+        """The two lines that d2l's `train_ch6` ends with."""
+        if not len(self):
+            return f"no epoch finished on {self.device}"
+        return (
+            f"loss {self.train_loss[-1]:.3f}, train acc {self.train_acc[-1]:.3f}, test acc {self.test_acc[-1]:.3f}\n"
+            f"{self.examples_per_sec:.1f} examples/sec on {self.device}"
+        )
