@@ -83,4 +83,5 @@ def describe_figures():
     shell = kernel_shell()
     if shell is not None:
         formatter = shell.display_formatter.formatters["text/html"]
-        formatter.for_type_by_name("matplotlib.figure", "Figure", figure_html)
+        # For the base class: what is registered for Figure itself goes when pyplot is imported.
+        formatter.for_type_by_name("matplotlib.figure", "FigureBase", figure_html)
