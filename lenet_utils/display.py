@@ -40,9 +40,13 @@ def alt_text(figure):
 
 
 def png_bytes(figure):
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=DPI, bbox_inches="tight", facecolor="white", pil_kwargs={"optimize": True})
-    return buffer.getvalue()
+    """`figure` as a PNG with a palette of 256 colours: a third of the size, and notebooks keep every picture."""
+    from PIL import Image
+
+    drawn, small = io.BytesIO(), io.BytesIO()
+    figure.savefig(drawn, format="png", dpi=DPI, bbox_inches="tight", facecolor="white")
+    Image.open(drawn).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(small, format="png", optimize=True)
+    return small.getvalue()
 
 
 def as_html(png, alt):

@@ -1,0 +1,247 @@
+"""A lint over the notebooks: what nbval, which re-runs them, does not look at."""
+
+import json
+import math
+import pathlib
+import re
+
+import pytest
+from nbval.plugin import comment_markers, metadata_tags
+
+from lenet_utils.data import read_split
+
+NOTEBOOKS = sorted((pathlib.Path(__file__).parent.parent / "notebooks").rglob("*.ipynb"))
+NOTEBOOKS = [path for path in NOTEBOOKS if ".ipynb_checkpoints" not in path.parts]
+LIMIT = 1_000_000  # bytes of a notebook
+LONGEST = 12  # lines of a code cell without the tag "long-cell"
+OWN_TAGS = {"setup", "long-cell"}
+
+# Numbers in prose that no cell computes. The first kind is history; the second is checked here.
+HISTORY = {
+    "1998": "the year of LeNet-5",
+    "2016": "the year of a paper",
+    "2017": "the year of a paper",
+    "2019": "the year of a paper",
+    "1603.07285": "the arXiv number of a paper",
+    "1708.07747": "the arXiv number of a paper",
+    "20": "MNIST's digits were fitted into 20x20 (LeCun et al. 1998, section III.A)",
+    "1.7159": "the paper's scaled tanh",
+}
+COMPUTED = {
+    "1.46": lambda: round(math.log(math.e + 9) - 1, 2),  # the loss of a perfect answer after one softmax too many
+    "938": lambda: math.ceil(60_000 / 64),
+    "64": lambda: 256 // 4,
+    "1,040": lambda: 16 * (16 * 4 + 1),
+    "0.4": lambda: (80 / 100 + 0 / 10) / 2,
+    "96": lambda: len(read_split("train")[0]) % 256,
+    "16": lambda: len(read_split("t10k")[0]) % 256,
+    "60,000": lambda: len(read_split("train")[0]),
+    "10,000": lambda: len(read_split("t10k")[0]),
+    "784": lambda: read_split("t10k")[0][0].numel(),
+}
+
+
+def read(path):
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def cells(notebook, kind):
+    return [cell for cell in notebook["cells"] if cell["cell_type"] == kind]
+
+
+def source(cell):
+    return "".join(cell["source"])
+
+
+def outputs(notebook):
+    return [output for cell in cells(notebook, "code") for output in cell["outputs"]]
+
+
+def tags(cell):
+    return set(cell["metadata"].get("tags", []))
+
+
+def unknown_markers(notebook):
+    known = set(metadata_tags) | OWN_TAGS
+    for cell in cells(notebook, "code"):
+        yield from tags(cell) - known
+        for comment in re.findall(r"^\s*#\s*((?:NBVAL|PYTEST)_\w+)", source(cell), re.MULTILINE):
+            if comment not in comment_markers:
+                yield comment
+
+
+def svg_outputs(notebook):
+    return [output for output in outputs(notebook) if "image/svg+xml" in output.get("data", {})]
+
+
+def undeclared_errors(notebook):
+    for cell in cells(notebook, "code"):
+        for output in cell["outputs"]:
+            if output["output_type"] == "error" and "raises-exception" not in tags(cell):
+                yield output["evalue"]
+
+
+def missing_errors(notebook):
+    """Cells that say that they fail, and do not."""
+    for cell in cells(notebook, "code"):
+        if "raises-exception" in tags(cell) and not any(o["output_type"] == "error" for o in cell["outputs"]):
+            yield source(cell)
+
+
+def out_of_order(notebook):
+    counts = [cell["execution_count"] for cell in cells(notebook, "code")]
+    return [] if counts == list(range(1, len(counts) + 1)) else counts
+
+
+def pictures_without_alt(notebook):
+    for output in outputs(notebook):
+        data = output.get("data", {})
+        if "image/png" in data:
+            alt = re.search(r'<img [^>]*alt="([^"]*)"', "".join(data.get("text/html", "")))
+            if not alt or len(alt[1]) < 15 or alt[1].startswith("Figure without"):
+                yield alt and alt[1]
+    for cell in cells(notebook, "markdown"):
+        yield from re.findall(r"!\[\s*\]\(.*?\)", source(cell))
+
+
+def widget_state(notebook):
+    return [key for key in notebook["metadata"] if key == "widgets"]
+
+
+def long_cells(notebook):
+    for cell in cells(notebook, "code"):
+        lines = [line for line in source(cell).splitlines() if line.strip()]
+        if len(lines) > LONGEST and "long-cell" not in tags(cell):
+            yield lines[0]
+
+
+def machine_paths(notebook):
+    """Paths of the machine on which the notebook was run: tracebacks and warnings bring them in."""
+    for output in outputs(notebook):
+        text = json.dumps({k: v for k, v in output.items() if k != "data"}) + "".join(
+            "".join(value) for kind, value in output.get("data", {}).items() if kind == "text/plain"
+        )
+        yield from re.findall(r"(?:/\w[\w.-]*){2,}/[\w.-]+\.py\b", text)
+
+
+def broken_links(path, notebook):
+    for cell in cells(notebook, "markdown"):
+        for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", source(cell)):
+            if not (path.parent / target).exists():
+                yield target
+
+
+def unchecked_numbers(notebook):
+    """Numbers in the prose that stand neither in the code nor in an output, above ten."""
+    evidence = [source(cell) for cell in cells(notebook, "code")]
+    for output in outputs(notebook):
+        evidence += ["".join(output.get("text", "")), output.get("evalue", "")]
+        evidence.append("".join(output.get("data", {}).get("text/plain", "")))
+    known = {value(number) for text in evidence for number in re.findall(NUMBER, text)}
+    for cell in cells(notebook, "markdown"):
+        prose = re.sub(r"`[^`]*`|\$\$.*?\$\$|\]\([^)]*\)|https?:\S+", " ", source(cell), flags=re.DOTALL)
+        for number in re.findall(NUMBER, prose):
+            if value(number) > 10 and value(number) not in known and number not in HISTORY and number not in COMPUTED:
+                yield number
+
+
+NUMBER = r"\d+(?:[,_]\d{3})*(?:\.\d+)?"
+
+
+def value(number):
+    return float(number.replace(",", "").replace("_", ""))
+
+
+CHECKS = {
+    "unknown NBVAL markers or tags": unknown_markers,
+    "SVG outputs": svg_outputs,
+    "errors that are not declared": undeclared_errors,
+    "declared errors that do not happen": missing_errors,
+    "cells out of order": out_of_order,
+    "pictures without alt text": pictures_without_alt,
+    "widget state": widget_state,
+    f"code cells of more than {LONGEST} lines": long_cells,
+    "paths of the machine": machine_paths,
+    "numbers in prose that nothing checks": unchecked_numbers,
+}
+
+
+def test_there_are_notebooks():
+    assert [path.name[0] for path in NOTEBOOKS[:4]] == ["0", "1", "2", "3"]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("fault", CHECKS)
+def test_no(fault, path):
+    assert not list(CHECKS[fault](read(path)))
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_no_broken_links(path):
+    assert not list(broken_links(path, read(path)))
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_size(path):
+    assert path.stat().st_size < LIMIT
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_opens_and_ends_as_the_others_do(path):
+    notebook = read(path)
+    first, prose = source(notebook["cells"][0]), "\n".join(map(source, cells(notebook, "markdown")))
+    assert first.startswith("# ")
+    for part in ("You will be able to", "You need", "Time:"):
+        assert f"**{part}**" in prose, part
+    for heading in ("## Summary", "## Exercises", "## References"):
+        assert heading in prose, heading
+    for exercise in ("**1. Predict.**", "**2. Break it.**", "**3. Change it.**", "<summary>Answers</summary>"):
+        assert exercise in prose, exercise
+    summary = prose.split("## Summary")[1].split("## Exercises")[0]
+    assert 1 <= len(re.findall(r"^- ", summary, re.MULTILINE)) <= 5
+
+
+def test_the_set_up_cell_is_the_same_everywhere():
+    setups = {source(cell) for path in NOTEBOOKS for cell in cells(read(path), "code") if "setup" in tags(cell)}
+    assert len(setups) == 1
+    for path in NOTEBOOKS:
+        assert tags(cells(read(path), "code")[0]) == {"setup"}
+        assert cells(read(path), "code")[0]["outputs"] == []
+
+
+@pytest.mark.parametrize("number", COMPUTED)
+def test_numbers_in_prose(number):
+    assert value(number) == pytest.approx(COMPUTED[number]())
+
+
+def code(text="", *, outputs=(), count=1, tags=()):
+    cell = {"cell_type": "code", "source": [text], "outputs": list(outputs), "execution_count": count}
+    return cell | {"metadata": {"tags": list(tags)}}
+
+
+def prose(text):
+    return {"cell_type": "markdown", "source": [text], "metadata": {}}
+
+
+PNG = {"output_type": "display_data", "data": {"image/png": "..."}}
+ERROR = {"output_type": "error", "evalue": "oh", "ename": "E", "traceback": ['File "/home/me/x.py", line 1']}
+FAULTY = {
+    "unknown NBVAL markers or tags": [code("# NBVAL_IGNORE_OUTPUTS\n1")],
+    "SVG outputs": [code(outputs=[{"output_type": "display_data", "data": {"image/svg+xml": "<svg/>"}}])],
+    "errors that are not declared": [code(outputs=[ERROR])],
+    "declared errors that do not happen": [code("1", tags=["raises-exception"])],
+    "cells out of order": [code(count=2), code(count=1)],
+    "pictures without alt text": [code(outputs=[PNG])],
+    f"code cells of more than {LONGEST} lines": [code("x = 1\n" * (LONGEST + 1))],
+    "paths of the machine": [code(outputs=[ERROR])],
+    "numbers in prose that nothing checks": [prose("It learns 87.3 % of them."), code("print(87)")],
+}
+
+
+@pytest.mark.parametrize("fault", FAULTY)
+def test_the_lint_finds(fault):
+    assert list(CHECKS[fault]({"cells": FAULTY[fault], "metadata": {}}))
+
+
+def test_the_lint_finds_widget_state():
+    assert widget_state({"cells": [], "metadata": {"widgets": {}}})
