@@ -53,17 +53,28 @@ def trainable(net):
         )
 
 
-def some_batches(name, data_iter):
-    if hasattr(data_iter, "__len__") and len(data_iter) == 0:
+def some_batches(name, data_iter, sized=False):
+    """Batches to iterate over, again in every epoch; `sized`: with a len(), the number of batches."""
+    try:
+        count = len(data_iter)
+    except TypeError:
+        if sized:
+            raise ValueError(
+                f"expected {name} to have a length, the number of batches, as a DataLoader or a list has, "
+                f"got {type(data_iter).__name__}"
+            ) from None
+        return
+    if count == 0:
         raise ValueError(f"expected {name} to give at least one batch, got none: is the data set empty?")
 
 
-def batch(X, y):
-    """One batch as a data iterator gives it: float images `(N, ...)` and whole-number labels `(N,)`."""
+def batch(X, y, dtype):
+    """One batch as a data iterator gives it: images `(N, ...)` of the net's `dtype` and whole-number labels `(N,)`."""
     if not (torch.is_tensor(X) and torch.is_tensor(y)):
         raise ValueError(f"expected a batch (X, y) of two tensors, got {type(X).__name__} and {type(y).__name__}")
-    if not X.is_floating_point():
-        raise ValueError(f"expected images X of a float type, 0 to 1, got {X.dtype}: divide bytes by 255")
+    if X.dtype != dtype:
+        hint = f"X.to({dtype})" if X.is_floating_point() else "divide bytes by 255"
+        raise ValueError(f"expected images X of type {dtype}, as the net's parameters are, got {X.dtype}: {hint}")
     if y.dtype != torch.int64 or y.ndim != 1:
         raise ValueError(
             f"expected labels y of type torch.int64 and shape (N,), got {y.dtype} and {tuple(y.shape)}: "

@@ -185,7 +185,7 @@ def train_ch6(net, train_iter, test_iter, num_epochs, lr, device, *, init_weight
     before the weights see it; `Diverged` when the loss is no longer a number.
     """
     checks.trainable(net)
-    checks.some_batches("train_iter", train_iter)
+    checks.some_batches("train_iter", train_iter, sized=True)
     checks.some_batches("test_iter", test_iter)
     checks.whole_number("num_epochs", num_epochs, least=0)
     checks.learning_rate(lr)
@@ -222,14 +222,14 @@ def train_ch6(net, train_iter, test_iter, num_epochs, lr, device, *, init_weight
 
 def train_epoch(net, train_iter, optimizer, device, history, animator, stop):
     """One pass over `train_iter`. Returns mean loss, accuracy, number of images, and seconds."""
-    epoch, num_batches = len(history), len(train_iter)
+    epoch, num_batches, dtype = len(history), len(train_iter), next(net.parameters()).dtype
     draw_every = -(-num_batches // 5)  # rounded up: at most five points an epoch, however many batches
     losses, sums = [], Accumulator(3)  # loss x images, correct, images
     net.train()
     timer = Timer()
     for i, (X, labels) in enumerate(train_iter, start=1):
         stop.check()
-        checks.batch(X, labels)
+        checks.batch(X, labels, dtype)
         X, y = X.to(device), labels.to(device)
         optimizer.zero_grad()
         y_hat = net(X)  # (N, 10) logits
