@@ -137,22 +137,26 @@ class LayerTable(list):
         return sum(row.multiply_adds for row in self)
 
 
-def window(layer):
-    """Kernel, stride, padding and dilation along the height of a convolution or a pooling; None for others."""
+def window(layer, axis=0):
+    """Kernel, stride, padding (both sides together) and dilation of a convolution or a pooling; None for others.
+
+    `axis`: 0 along the height, 1 along the width.
+    """
     if not isinstance(layer, (nn.Conv2d, nn.AvgPool2d, nn.MaxPool2d)):
         return None
     sizes = layer.kernel_size, layer.stride, layer.padding, getattr(layer, "dilation", 1)
-    kernel, stride, padding, dilation = (size[0] if isinstance(size, tuple) else size for size in sizes)
-    if isinstance(padding, str):  # "same" or "valid"
-        padding = dilation * (kernel - 1) // 2 if padding == "same" else 0
-    return kernel, stride, padding, dilation
+    kernel, stride, padding, dilation = (size[axis] if isinstance(size, tuple) else size for size in sizes)
+    if isinstance(padding, str):
+        return kernel, stride, dilation * (kernel - 1) if padding == "same" else 0, dilation
+    return kernel, stride, 2 * padding, dilation
 
 
 def shape_formula(layer, in_shape, out_shape):
     """How the height (or the number of features) comes about: "(28 + 2*2 - 5)//1 + 1 = 28". "" where it stays."""
     if window(layer) and not getattr(layer, "ceil_mode", False):
         kernel, stride, padding, dilation = window(layer)
-        padded = f"{in_shape[-2]} + 2*{padding}" if padding else f"{in_shape[-2]}"
+        both_sides = f" + 2*{padding // 2}" if padding % 2 == 0 else f" + {padding}"
+        padded = f"{in_shape[-2]}{both_sides if padding else ''}"
         reach = f"{dilation}*({kernel} - 1) - 1" if dilation > 1 else f"{kernel}"
         return f"({padded} - {reach})//{stride} + 1 = {out_shape[-2]}"
     if isinstance(layer, nn.Flatten):
@@ -182,7 +186,7 @@ def grow_receptive_field(layer, in_shape, field):
     if field is None or isinstance(layer, (nn.Sigmoid, nn.Tanh, nn.ReLU, nn.Dropout, nn.BatchNorm2d)):
         return field
     side, step = field
-    if window(layer):
+    if window(layer) and window(layer) == window(layer, axis=1):  # else the field is not a square
         kernel, stride, _, dilation = window(layer)
         return side + dilation * (kernel - 1) * step, step * stride
     if isinstance(layer, nn.Flatten) and len(in_shape) == 4:

@@ -252,10 +252,13 @@ def train_epoch(net, train_iter, optimizer, device, history, animator, stop):
     return loss_sum / seen, correct / seen, int(seen), timer.stop()
 
 
+NO_LABEL = torch.iinfo(torch.int64).min  # PyTorch would quietly leave out images with the label -100
+
+
 def cross_entropy(y_hat, y):
     """The mean loss, in nats, of logits `(N, C)` for labels `(N,)`. Raises ValueError for impossible labels."""
     try:
-        return F.cross_entropy(y_hat, y)
+        return F.cross_entropy(y_hat, y, ignore_index=NO_LABEL)
     except IndexError as error:  # how the CPU refuses a label
         raise checks.impossible_labels(y_hat.shape[1]) from error
 
