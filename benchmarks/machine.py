@@ -1,0 +1,86 @@
+"""What the benchmarks share: the machine in words, fresh processes, peak memory, files written whole or not at all."""
+
+import datetime
+import json
+import os
+import pathlib
+import platform
+import resource
+import subprocess
+import sys
+
+import numpy
+import torch
+
+RESULTS = pathlib.Path(__file__).parent / "results"
+
+
+def describe():
+    """What a reader must know about the machine to judge a number, without the name of anybody's computer."""
+    return {
+        "cpu": cpu_model(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "system": platform.system(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": numpy.__version__,
+        "date": datetime.date.today().isoformat(),
+    }
+
+
+def cpu_model():
+    try:
+        lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:  # not Linux
+        return platform.processor()
+    return next((line.split(": ", 1)[1] for line in lines if line.startswith("model name")), platform.machine())
+
+
+def peak_memory():
+    """The most memory that this process has held so far, in MB (10^6 bytes)."""
+    try:
+        # Linux's ru_maxrss begins with what the parent held when it started this process; this one does not.
+        lines = pathlib.Path("/proc/self/status").read_text().splitlines()
+        return next(int(line.split()[1]) * 1024 / 1e6 for line in lines if line.startswith("VmHWM"))
+    except OSError:  # macOS, which counts in bytes
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+
+
+def busy_seconds():
+    """CPU time that the whole machine has spent since it was started, on anything; 0 where it does not tell."""
+    try:
+        ticks = pathlib.Path("/proc/stat").read_text().splitlines()[0].split()[1:9]
+    except OSError:  # not Linux
+        return 0.0
+    user, nice, system, _idle, _waiting, irq, softirq, steal = map(int, ticks)
+    return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
+
+
+def measure_afresh(script, *arguments, folder=None):
+    """What `script`, started in a process of its own with `arguments`, prints: a line of JSON, as a dict."""
+    command = [sys.executable, str(pathlib.Path(script).resolve()), *map(str, arguments)]
+    environment = {**os.environ, "MPLBACKEND": "Agg"}
+    child = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    if child.returncode:
+        raise SystemExit(f"{' '.join(map(str, arguments))} failed:\n{child.stderr}")
+    return json.loads(child.stdout)
+
+
+def save(path, results):
+    """Write `results` as JSON, a line for each item of a list; a reader sees the old file or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_suffix(".unfinished")
+    unfinished.write_text(as_json(results))
+    os.replace(unfinished, path)
+
+
+def as_json(results):
+    entries = []
+    for key, value in results.items():
+        text = json.dumps(value)
+        if isinstance(value, list):
+            text = "[\n  " + ",\n  ".join(json.dumps(item) for item in value) + "\n ]"
+        entries.append(f' "{key}": {text}')
+    return "{\n" + ",\n".join(entries) + "\n}\n"

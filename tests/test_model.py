@@ -1,0 +1,343 @@
+"""LeNet and the shapes in it: against torchinfo, arithmetic done here, and gradients that show what a unit sees."""
+
+import math
+import re
+
+import pytest
+import torch
+from torch import nn
+
+from lenet_utils import Reshape, layer_table, lenet, print_layer_shapes
+from lenet_utils.model import evaluation_mode
+
+# Reshape
+
+
+@pytest.mark.parametrize("shape", [(3, 784), (3, 28, 28), (28, 28), (3, 1, 28, 28), (1, 784), (0, 784), (784, 28, 28)])
+def test_reshape_takes(shape):
+    X = torch.rand(shape)
+    out = Reshape()(X)
+    assert out.shape == (1 if shape == (28, 28) else shape[0], 1, 28, 28)
+    assert torch.equal(out.flatten(), X.flatten())
+
+
+@pytest.mark.parametrize("make", [
+    lambda: torch.rand(784, 3).T,
+    lambda: torch.rand(3, 28, 28).transpose(1, 2),
+    lambda: torch.rand(6, 28, 28)[::2],
+    lambda: torch.rand(1, 28, 28).expand(3, 28, 28),
+    lambda: torch.rand(3, 28, 28, 1).permute(0, 3, 1, 2),
+])  # fmt: skip
+def test_reshape_takes_tensors_that_are_not_contiguous(make):
+    X = make()
+    assert torch.equal(Reshape()(X), X.contiguous().view(3, 1, 28, 28))
+
+
+REFUSED = [
+    (784,), (), (28,), (3, 783), (3, 785), (28, 29), (3, 28, 27), (3, 32, 32), (1, 3, 28, 28), (3, 28, 28, 1),
+    (1, 1, 1, 28, 28), (2, 392), (1568,), (3, 56, 14), (2, 1, 784), (14, 56),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("shape", REFUSED, ids=str)
+def test_reshape_refuses(shape):
+    with pytest.raises(ValueError) as caught:
+        Reshape()(torch.rand(shape))
+    assert str(caught.value).endswith(f"got {shape}")
+    assert "(N, 1, 28, 28)" in str(caught.value)
+
+
+def test_reshape_lets_gradients_through():
+    X = torch.rand(2, 784, requires_grad=True)
+    Reshape()(X).sum().backward()
+    assert torch.equal(X.grad, torch.ones(2, 784))
+
+
+# LeNet
+
+
+def test_lenet_has_61706_parameters():
+    convolutions = [layer for layer in lenet() if isinstance(layer, nn.Conv2d)]
+    assert sum(p.numel() for p in lenet().parameters()) == 61_706
+    assert sum(p.numel() for conv in convolutions for p in conv.parameters()) == 2_572
+    by_hand = 6 * (5 * 5 + 1) + 16 * (6 * 5 * 5 + 1) + 120 * (400 + 1) + 84 * (120 + 1) + 10 * (84 + 1)
+    assert by_hand == 61_706
+
+
+def test_lenet_has_a_sigmoid_between_any_two_layers_with_weights():
+    names = [type(layer).__name__ for layer in lenet()]
+    between = "".join("w" if name in ("Conv2d", "Linear") else "s" if name == "Sigmoid" else "" for name in names)
+    assert between == "wswswswsw"
+
+
+def test_lenet_against_the_same_steps_written_out():
+    net, X = lenet(), torch.rand(3, 784)
+    w = list(net.parameters())
+    a = nn.functional.avg_pool2d(torch.sigmoid(nn.functional.conv2d(X.view(3, 1, 28, 28), w[0], w[1], padding=2)), 2)
+    a = nn.functional.avg_pool2d(torch.sigmoid(nn.functional.conv2d(a, w[2], w[3])), 2).flatten(1)
+    a = torch.sigmoid(torch.sigmoid(a @ w[4].T + w[5]) @ w[6].T + w[7]) @ w[8].T + w[9]
+    assert torch.allclose(net(X), a, atol=1e-6)
+
+
+def test_lenet_takes_what_reshape_takes():
+    net, X = lenet(), torch.rand(2, 1, 28, 28)
+    assert net(X).shape == (2, 10)
+    assert torch.equal(net(X), net(X.view(2, 784)))
+    assert torch.equal(net(X[:1]), net(X[0, 0]))
+
+
+def test_two_lenets_share_nothing():
+    a, b = lenet(), lenet()
+    assert not {p.data_ptr() for p in a.parameters()} & {p.data_ptr() for p in b.parameters()}
+
+
+# The printed lines
+
+THIRTEEN_LINES = """\
+Reshape output shape: torch.Size([1, 1, 28, 28])
+Conv2d output shape: torch.Size([1, 6, 28, 28])
+Sigmoid output shape: torch.Size([1, 6, 28, 28])
+AvgPool2d output shape: torch.Size([1, 6, 14, 14])
+Conv2d output shape: torch.Size([1, 16, 10, 10])
+Sigmoid output shape: torch.Size([1, 16, 10, 10])
+AvgPool2d output shape: torch.Size([1, 16, 5, 5])
+Flatten output shape: torch.Size([1, 400])
+Linear output shape: torch.Size([1, 120])
+Sigmoid output shape: torch.Size([1, 120])
+Linear output shape: torch.Size([1, 84])
+Sigmoid output shape: torch.Size([1, 84])
+Linear output shape: torch.Size([1, 10])
+"""
+
+
+def test_the_thirteen_lines(capsys):
+    print_layer_shapes(lenet())
+    assert capsys.readouterr().out == THIRTEEN_LINES
+
+
+def test_the_printed_lines_are_those_of_the_notes_loop(capsys):
+    net = lenet()
+    print_layer_shapes(net, (4, 784))
+    printed = capsys.readouterr().out
+    X = torch.rand(4, 784)
+    for layer in net:
+        X = layer(X)
+        print(layer.__class__.__name__, "output shape:", X.shape)
+    assert capsys.readouterr().out == printed
+
+
+# The table
+
+HALF = nn.Sequential(
+    nn.Conv2d(3, 8, 3, stride=2, padding=1), nn.BatchNorm2d(8), nn.ReLU(),
+    nn.MaxPool2d(3, stride=2, padding=1),
+    nn.Conv2d(8, 8, 5, padding="same", groups=2, bias=False), nn.Tanh(), nn.Dropout(0.5),
+    nn.Sequential(nn.Conv2d(8, 4, 3, dilation=2), nn.ReLU()),
+    nn.AvgPool2d(2), nn.Flatten(), nn.Linear(4 * 5 * 5, 7),
+)  # fmt: skip
+NETS = {
+    "LeNet": (lenet(), (1, 1, 28, 28)),
+    "LeNet, five images": (lenet(), (5, 784)),
+    "LeNet without Reshape": (lenet()[1:], (1, 1, 28, 28)),
+    "strides, dilation, groups": (HALF, (2, 3, 56, 56)),
+    "valid": (nn.Sequential(nn.Conv2d(1, 2, 4, padding="valid"), nn.MaxPool2d(3, dilation=2, stride=1)), (1, 1, 9, 9)),
+    "same, dilated": (nn.Sequential(nn.Conv2d(1, 2, 3, padding="same", dilation=3)), (1, 1, 9, 9)),
+    "same, even kernel": (nn.Sequential(nn.Conv2d(1, 2, 4, padding="same")), (1, 1, 9, 9)),
+    "sides that differ": (nn.Sequential(nn.Conv2d(1, 2, (3, 5), stride=(2, 1), padding=(1, 0))), (1, 1, 9, 12)),
+    "same, sides that differ": (nn.Sequential(nn.Conv2d(1, 2, (3, 5), padding="same", dilation=(2, 1))), (1, 1, 9, 12)),
+}
+
+
+@pytest.fixture(params=NETS.values(), ids=NETS)
+def case(request):
+    return request.param
+
+
+def test_table_against_torchinfo(case):
+    import torchinfo
+
+    net, shape = case
+    table = layer_table(net, shape)
+    summary = torchinfo.summary(net, input_size=shape, verbose=0)
+    theirs = [info for info in summary.summary_list if info.is_leaf_layer]
+    assert [row.layer for row in table] == [info.class_name for info in theirs]
+    assert [row.shape for row in table] == [tuple(info.output_size) for info in theirs]
+    assert [row.parameters for row in table] == [info.num_params for info in theirs]
+    assert table.parameters == summary.total_params == sum(p.numel() for p in net.parameters())
+
+
+def test_multiply_adds_against_torchinfo(case):
+    """torchinfo counts biases as well, as one more multiplication for each output; they are taken off here."""
+    import torchinfo
+
+    net, shape = case
+    rows = layer_table(net, shape)
+    theirs = [info for info in torchinfo.summary(net, input_size=shape, verbose=0).summary_list if info.is_leaf_layer]
+    for row, info in zip(rows, theirs, strict=True):
+        if row.layer in ("Conv2d", "Linear"):
+            biases = math.prod(row.shape[1:]) if info.module.bias is not None else 0
+            assert row.multiply_adds == info.macs // shape[0] - biases
+        else:
+            assert row.multiply_adds == 0
+
+
+def test_lenets_multiply_adds_by_hand():
+    by_hand = 6 * 28 * 28 * 25, 16 * 10 * 10 * 6 * 25, 400 * 120, 120 * 84, 84 * 10
+    table = layer_table(lenet())
+    assert tuple(row.multiply_adds for row in table if row.multiply_adds) == by_hand
+    assert table.multiply_adds == sum(by_hand) == 416_520
+
+
+def test_formulas_come_out_true(case):
+    for row in layer_table(*case):
+        if row.layer in ("Conv2d", "AvgPool2d", "MaxPool2d", "Flatten"):
+            left, right = row.formula.split(" = ")
+            assert eval(left) == int(right) == row.shape[2 if row.layer != "Flatten" else 1], row.formula
+
+
+def test_lenets_formulas():
+    formulas = [row.formula for row in layer_table(lenet()) if row.formula]
+    assert formulas == [
+        "(28 + 2*2 - 5)//1 + 1 = 28",
+        "(28 - 2)//2 + 1 = 14",
+        "(14 - 5)//1 + 1 = 10",
+        "(10 - 2)//2 + 1 = 5",
+        "16*5*5 = 400",
+        "400 -> 120",
+        "120 -> 84",
+        "84 -> 10",
+    ]
+
+
+def test_a_rounded_up_pooling_gets_no_formula():
+    (row,) = layer_table(nn.Sequential(nn.MaxPool2d(2, ceil_mode=True)), (1, 1, 5, 5))
+    assert (row.shape, row.formula) == ((1, 1, 3, 3), "")
+
+
+def test_lenets_receptive_fields():
+    fields = [row.receptive_field for row in layer_table(lenet())]
+    assert fields == [1, 5, 5, 6, 14, 14, 16, 16, 32, 32, 32, 32, 32]
+
+
+def seen_side(layers, side):
+    """How many rows and columns of the input the middle unit sees, by the gradient: the box around all non-zeros."""
+    X = torch.rand(32, 1, side, side, dtype=torch.float64, requires_grad=True)
+    out = nn.Sequential(*layers).double().eval()(X)
+    assert out.shape[2] >= 3, "the middle unit should not lie at the border"
+    out[:, :, out.shape[2] // 2, out.shape[3] // 2].sum().backward()
+    touched = X.grad.abs().sum(dim=(0, 1)).nonzero()
+    height, width = (touched.max(0).values - touched.min(0).values + 1).tolist()
+    assert height == width
+    return height
+
+
+def tall(*layers, side):
+    """Layers on a large image and without padding, so that no field is cut off at the border."""
+    return pytest.param(layers, side, id=", ".join(type(layer).__name__ for layer in layers))
+
+
+@pytest.mark.parametrize(("layers", "side"), [
+    tall(nn.Conv2d(1, 6, 5), nn.Sigmoid(), nn.AvgPool2d(2), nn.Conv2d(6, 16, 5), nn.Sigmoid(), nn.AvgPool2d(2),
+         side=44),
+    tall(nn.Conv2d(1, 3, 3, stride=2), nn.Tanh(), nn.Conv2d(3, 3, 3, stride=3), nn.Conv2d(3, 2, 2), side=60),
+    tall(nn.MaxPool2d(3, stride=2), nn.Conv2d(1, 4, 3), nn.MaxPool2d(2), nn.Conv2d(4, 4, 3), side=60),
+    tall(nn.Conv2d(1, 3, 3, dilation=2), nn.BatchNorm2d(3), nn.Conv2d(3, 3, 3, dilation=3), nn.AvgPool2d(3, 1),
+         side=30),
+    tall(nn.Conv2d(1, 3, 3, padding="same", dilation=2), nn.Dropout(0.0), nn.AvgPool2d(2), nn.Conv2d(3, 2, 5), side=48),
+    tall(nn.AvgPool2d(3), nn.Conv2d(1, 2, 1), nn.MaxPool2d(2, stride=1, dilation=2), side=30),
+])  # fmt: skip
+def test_receptive_fields_against_gradients(layers, side):
+    rows = layer_table(nn.Sequential(*layers).float(), (1, 1, side, side))
+    for i, row in enumerate(rows, start=1):
+        assert row.receptive_field == seen_side(layers[:i], side)
+
+
+def test_a_field_that_is_no_square_has_no_side():
+    rows = layer_table(nn.Sequential(nn.Conv2d(1, 2, (3, 5)), nn.AvgPool2d(2)))
+    assert [row.receptive_field for row in rows] == [None, None]
+
+
+def test_a_layer_that_the_table_does_not_know_ends_the_fields():
+    net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.AdaptiveAvgPool2d(2), nn.Conv2d(2, 2, 2))
+    table = layer_table(net)
+    assert [row.receptive_field for row in table] == [3, None, None]
+    assert str(table).splitlines()[-2].endswith("?")
+
+
+def test_the_table_as_text():
+    lines = str(layer_table(lenet())).splitlines()
+    assert len(lines) == 1 + 13 + 1
+    assert re.split("  +", lines[2]) == [
+        "Conv2d", "(1, 6, 28, 28)", "(28 + 2*2 - 5)//1 + 1 = 28", "156", "117,600", "5 x 5",
+    ]  # fmt: skip
+    assert lines[-1].split() == ["total", "61,706", "416,520"]
+    assert repr(layer_table(lenet())) == "\n".join(lines)
+
+
+# What looking leaves behind: nothing
+
+
+class Noisy(nn.Module):
+    """Draws random numbers in evaluation mode as well, and fails when it is told to."""
+
+    fails = False
+
+    def forward(self, X):
+        if self.fails:
+            raise ZeroDivisionError
+        return X + torch.rand_like(X)
+
+
+def odd_net():
+    """A net whose modules are in different modes, with running averages, dropout, and gradients."""
+    net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Dropout(0.5), Noisy(), nn.Flatten(), nn.LazyLinear(2))
+    net(torch.rand(2, 1, 28, 28)).sum().backward()
+    net.train()
+    net[1].eval()
+    return net
+
+
+def state(net):
+    modes = [module.training for module in net.modules()]
+    tensors = [t.clone() for t in (*net.state_dict().values(), *(p.grad for p in net.parameters()))]
+    hooks = [len(module._forward_hooks) for module in net.modules()]
+    return modes, hooks, tensors, torch.get_rng_state()
+
+
+def assert_same(before, after):
+    assert before[:2] == after[:2]
+    assert all(map(torch.equal, before[2], after[2]))
+    assert torch.equal(before[3], after[3])
+
+
+@pytest.mark.parametrize("look", [print_layer_shapes, layer_table])
+def test_looking_changes_nothing(look):
+    net = odd_net()
+    before = state(net)
+    look(net)
+    assert_same(before, state(net))
+
+
+@pytest.mark.parametrize("look", [print_layer_shapes, layer_table])
+def test_looking_changes_nothing_where_it_fails(look):
+    net = odd_net()
+    before = state(net)
+    net[3].fails = True
+    with pytest.raises(ZeroDivisionError):
+        look(net)
+    assert_same(before, state(net))
+
+
+def test_looking_keeps_no_graph():
+    net = lenet()
+    layer_table(net)
+    assert all(p.grad is None for p in net.parameters())
+
+
+def test_evaluation_mode_gives_each_module_its_own_mode_back():
+    net = odd_net()
+    before = [module.training for module in net.modules()]
+    with pytest.raises(KeyError), evaluation_mode(net):
+        assert not any(module.training for module in net.modules())
+        raise KeyError
+    assert [module.training for module in net.modules()] == before
