@@ -450,6 +450,21 @@ def test_the_default_animator_takes_no_epochs(capsys):
     assert len(train_ch6(small_net(), make_batches(4), make_batches(4), 0, 0.1, CPU)) == 0
 
 
+@pytest.mark.parametrize(("epochs", "right_end"), [(0, 1), (1, 1), (3, 3)])
+def test_the_default_animator_shows_every_epoch(monkeypatch, epochs, right_end):
+    class Noted(Recorder):
+        def __init__(self, **settings):
+            super().__init__()
+            made.append(settings)
+
+    made = []
+    monkeypatch.setattr("lenet_utils.plot.Animator", Noted)
+    train_ch6(small_net(), make_batches(4), make_batches(4), epochs, 0.1, CPU)
+    (settings,) = made
+    assert settings["xlim"] == [0, right_end]
+    assert settings["legend"] == ["train loss", "train acc", "test acc"]
+
+
 def test_the_last_uneven_batch_counts_by_its_images():
     net = small_net()
     train_iter = make_batches(7, 2)
