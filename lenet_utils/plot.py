@@ -5,6 +5,7 @@ matplotlib is imported where something is drawn: it takes a second, which a scri
 
 import functools
 import time
+import weakref
 
 import torch
 
@@ -114,24 +115,27 @@ class CellOutput:
 
 
 class TextOutput:
-    """An animator's newest numbers as a line of text, at most one a second."""
+    """An animator's newest numbers as a line of text, at most one a second, and the last one in any case."""
 
     def __init__(self, animator, clock=time.perf_counter):
-        self.animator, self.clock = animator, clock
-        self.printed, self.waiting = clock(), False
+        self.animator, self.clock = weakref.proxy(animator), clock
+        self.printed, self.waiting = clock(), None  # the line that has not been printed yet
+        weakref.finalize(animator, self.flush)  # when the animator goes, at the latest when the script ends
 
     def update(self):
-        self.waiting = True
+        self.waiting = self.line()
         if self.clock() - self.printed >= 1:
             self.flush()
 
     def flush(self):
         if self.waiting:
-            print(self.line(), flush=True)
-            self.printed, self.waiting = self.clock(), False
+            print(self.waiting, flush=True)
+            self.printed, self.waiting = self.clock(), None
 
     def line(self):
         animator = self.animator
+        if not any(animator.X):
+            return None
         newest = max(x[-1] for x in animator.X if x)
         parts = [f"{animator.xlabel or 'x'} {newest:.2f}"]
         for i, y in enumerate(animator.Y):
