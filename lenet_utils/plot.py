@@ -98,6 +98,7 @@ class CellOutput:
 
     def flush(self):
         if self.waiting:
+            _ = self.animator.axes  # made before the clock starts: importing matplotlib is slow, but happens once
             begin = self.clock()
             self.picture.show(self.animator.draw())
             self.last = self.clock() - begin

@@ -180,10 +180,11 @@ def test_resize_equals_d2ls(iters, resize):
     assert (X - expected).abs().max() <= 1.001 / 255
 
 
-def test_load_data_passes_the_size_on():
-    for data_iter in load_data_fashion_mnist(32, resize=(24, 48)):
+@pytest.mark.parametrize(("resize", "height", "width"), [(14, 14, 14), ((24, 48), 24, 48), ([32], 32, 32)])
+def test_load_data_passes_the_size_on(resize, height, width):
+    for data_iter in load_data_fashion_mnist(32, resize=resize):
         X, _ = next(iter(data_iter))
-        assert X.shape == (32, 1, 24, 48)
+        assert X.shape == (32, 1, height, width)
         assert X.min() >= 0 and X.max() <= 1
 
 
@@ -344,6 +345,16 @@ def test_what_lenet_data_lacks_comes_from_the_package(tmp_path, monkeypatch):
     assert files.find(SMALL) == files.PACKAGED / SMALL
 
 
+@pytest.mark.parametrize("cache", [None, "", "elsewhere"])
+def test_the_cache_is_where_the_user_keeps_caches(tmp_path, monkeypatch, cache):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    if cache is not None:
+        monkeypatch.setenv("XDG_CACHE_HOME", cache and str(tmp_path / cache))
+    assert files.cache_folder() == tmp_path / (cache or ".cache") / "lenet_utils" / "FashionMNIST" / "raw"
+
+
 # The download
 
 
@@ -464,13 +475,17 @@ def test_a_cache_that_cannot_be_written(tmp_path, slim, monkeypatch, blocked):
     assert "XDG_CACHE_HOME" in str(caught.value) and "LENET_DATA" in str(caught.value)
 
 
-def test_a_cache_without_write_permission(slim, monkeypatch):
+@pytest.mark.parametrize(("module", "name"), [("tempfile", "TemporaryDirectory"), ("os", "replace")])
+def test_a_cache_without_write_permission(good_files, slim, monkeypatch, module, name):
     def refuse(*_, **__):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(files.tempfile, "TemporaryDirectory", refuse)
-    with pytest.raises(DataError, match=r"cannot write to .*Permission denied"):
-        files.find(SMALL)
+    with serve(good_files) as address, monkeypatch.context() as context:
+        set_mirrors(context, address)
+        context.setattr(getattr(files, module), name, refuse)
+        with pytest.raises(DataError, match=r"cannot write to .*Permission denied"):
+            files.find(SMALL)
+    assert everything_below(slim) == []
 
 
 class AllAtOnce(Handler):

@@ -257,6 +257,12 @@ def test_a_field_that_is_no_square_has_no_side():
     assert [row.receptive_field for row in rows] == [None, None]
 
 
+def test_a_linear_layer_along_the_width_sees_no_square():
+    (row,) = layer_table(nn.Sequential(nn.Linear(28, 10)))
+    assert (row.shape, row.formula, row.multiply_adds) == ((1, 1, 28, 10), "28 -> 10", 28 * 28 * 10)
+    assert row.receptive_field is None
+
+
 def test_a_layer_that_the_table_does_not_know_ends_the_fields():
     net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.AdaptiveAvgPool2d(2), nn.Conv2d(2, 2, 2))
     table = layer_table(net)

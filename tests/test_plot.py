@@ -1,6 +1,7 @@
 """The figures: drawn by hand-made clocks here, and by a real notebook kernel at the end."""
 
 import base64
+import functools
 import gc
 import html.parser
 import itertools
@@ -70,6 +71,7 @@ def test_d2ls_positional_arguments():
     assert (axes.get_xlim(), axes.get_ylim()) == ((1, 5), (0.1, 10))
     assert (axes.get_xscale(), axes.get_yscale()) == ("linear", "log")
     assert [line.get_linestyle() for line in axes.lines] == ["-", "--"]
+    assert axes.lines[1].get_color() == "m"
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["a", "b"]
     assert animator.fig.get_size_inches().tolist() == [4, 3]
 
@@ -119,7 +121,8 @@ def test_single_numbers_tensors_and_late_series():
 
 
 def test_an_empty_animator_draws():
-    assert curves(Animator(legend=["a"])) == []
+    animator = Animator(legend=["a"])
+    assert curves(animator) == [] and len(animator.axes) == 1
 
 
 def test_drawing_twice_gives_the_same_picture():
@@ -176,6 +179,30 @@ def test_drawing_does_not_starve():
     assert len(shown) >= 40
     times = [passed for passed, _ in shown]
     assert max(b - a for a, b in itertools.pairwise(times)) <= 5
+
+
+def test_importing_matplotlib_does_not_hold_the_next_pictures_back():
+    """It takes a second, once, and is no drawing: counted as such, the second picture would come after 40 seconds."""
+    clock = Clock()
+
+    class SlowToBegin(Animator):
+        @functools.cached_property
+        def fig(self):
+            clock.now += 1.0
+            return super().fig
+
+    animator, shown = SlowToBegin(), []
+
+    def show(_):
+        clock.now += 0.1
+        shown.append(clock.now)
+
+    animator._output = plot.CellOutput(animator, clock)
+    animator._output.picture = types.SimpleNamespace(show=show)
+    for i in range(40):
+        clock.now += 1
+        animator.add(i, 1)
+    assert len(shown) >= 10
 
 
 def test_the_first_point_is_drawn_at_once():
@@ -319,7 +346,9 @@ def test_plot_history_of_a_run_and_of_nothing(tmp_path):
     assert (tmp_path / "curves.png").stat().st_size > 1000
     assert "1.500" in left.get_title() and "test accuracy 0.625 after 1 epoch" in right.get_title()
     assert "nats" in left.get_ylabel() and left.get_xlabel() == right.get_xlabel() == "epoch"
+    assert left.lines[0].get_xydata().tolist() == [[0.5, 2.0], [1.0, 1.5]]
     assert right.lines[1].get_xydata().tolist() == [[1, 0.625]]
+    assert len(right.get_legend().get_texts()) == 2
     left, right = plot.plot_history(History("cpu"))
     assert left.get_title() and right.get_xlabel()
 
@@ -328,6 +357,7 @@ def test_plot_history_of_a_run_and_of_nothing(tmp_path):
 def test_plot_confusion(make):
     counts = [[90, 10, 0], [0, 100, 0], [5, 6, 40]]
     axes = plot_confusion(make(counts), ["a", "b", "c"], title="mixed up", alt="a table")
+    assert axes.get_images()[0].get_array().tolist() == counts
     texts = {text.get_position(): text.get_text() for text in axes.texts}
     assert texts == {(j, i): str(counts[i][j]) for i in range(3) for j in range(3)}
     assert [label.get_text() for label in axes.get_xticklabels()] == ["a", "b", "c"]
@@ -337,7 +367,7 @@ def test_plot_confusion(make):
 
 
 def test_numbers_in_a_confusion_matrix_stand_out():
-    axes = plot_confusion([[100, 0], [49, 51]], ["a", "b"])
+    axes = plot_confusion([[100, 0], [50, 51]], ["a", "b"])
     assert [text.get_color() for text in axes.texts] == ["white", "black", "black", "white"]
 
 

@@ -39,6 +39,7 @@ V2 = {
     "the grandparent is the only one": (v2("/a/b/c", **{"/a": "300000 100000", "/a/b/c": "max 100000"}), 3),
     "a group beside it does not count": (v2("/a/b", **{"/a/c": "100000 100000", "/a/b": "max 100000"}), math.inf),
     "the container sees its group as the root": (v2("/docker/123", **{"": "200000 100000"}), 2),
+    "a colon in the name": (v2("/a:b", **{"/a:b": "200000 100000"}), 2),
     "a group outside the container": (v2("/../other", **{"": "200000 100000"}), 2),
 }
 
@@ -64,6 +65,7 @@ V1 = {
     "in a group": (v1("/docker/123", {"/docker/123": "150000"}), 1.5),
     "the parent is tighter": (v1("/a/b", {"/a/b": "400000", "/a": "50000"}), 0.5),
     "the folder is called cpu": (v1("/a", {"/a": "300000"}, folder="cpu"), 3),
+    "another controller's group": (v1("/a", {"/a": "300000", "/m": "100000"}, folder="cpu"), 3),
     "another period": (v1("/", {"": "30000"}, period="10000"), 3),
     "both versions at once": (v1("/", {"": "300000"}) | {"sys/fs/cgroup/unified/y/cpu.max": "100000 100000\n"}, 1),
 }
