@@ -249,6 +249,7 @@ def train_epoch(net, train_iter, optimizer, device, history, animator, stop):
                 animator.add(history.points[-1][0], (*history.points[-1][1:], None))
     if not losses:
         raise ValueError(f"expected train_iter to give batches in every epoch, got none in epoch {epoch + 1}")
+    loss_sum, correct, seen = sums  # again, as an iterator may end before its len() says
     return loss_sum / seen, correct / seen, int(seen), timer.stop()
 
 

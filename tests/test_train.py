@@ -1033,3 +1033,16 @@ print("torch._dynamo" in sys.modules, "matplotlib" in sys.modules)
     assert printed[0] == "training on cpu"
     assert re.fullmatch(r"epoch 2\.00, train loss \d\.\d{3}, train acc \d\.\d{3}, test acc \d\.\d{3}", printed[-4])
     assert printed[-1] == "False False"
+
+
+def test_an_iterator_that_ends_before_its_length():
+    class Short(list):
+        def __len__(self):
+            return 10  # so points are drawn after batches 2, 4, ..., and there is no fourth
+
+    batches = make_batches(4, 4, 2)
+    short = fit(train_iter=Short(batches), num_epochs=2)
+    torch.manual_seed(0)
+    whole = fit(train_iter=batches, num_epochs=2)
+    assert short.images == whole.images == [10, 10]
+    assert short.train_loss == whole.train_loss
