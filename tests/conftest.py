@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 
@@ -50,6 +51,21 @@ def python(tmp_path):
         return done.stdout.strip()
 
     return run
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """This machine's own Chromium or Chrome, without a window."""
+    program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if program is None:
+        pytest.skip("there is no Chromium or Chrome on this machine's PATH")
+    from playwright.sync_api import sync_playwright
+
+    quiet = ["--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-quic"]
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=program, args=quiet, chromium_sandbox=False)
+        yield started
+        started.close()
 
 
 def fresh_environment():
