@@ -1,0 +1,42 @@
+"""Run notebooks from top to bottom and keep their outputs: `uv run tools/run_notebooks.py notebooks/1_reshape.ipynb`.
+
+Without names, all of them. Each is written back only when it has run to its end, so a cell that fails
+unasked leaves the file as it was. What would differ from machine to machine for no reason is left out:
+times of execution, versions, and the paths in tracebacks, of which only the last line stays.
+"""
+
+import pathlib
+import sys
+
+import nbclient
+import nbformat
+
+FOLDER = pathlib.Path(__file__).parent.parent / "notebooks"
+KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
+
+
+def run(path):
+    """Execute the notebook at `path` and write it back. Raises CellExecutionError where a cell fails unasked."""
+    notebook = nbformat.read(path, as_version=4)
+    place = {"metadata": {"path": str(path.parent)}}
+    nbclient.NotebookClient(notebook, timeout=600, record_timing=False, resources=place).execute()
+    notebook.metadata = {"kernelspec": KERNEL, "language_info": {"name": "python"}}
+    for cell in notebook.cells:
+        tidy(cell)
+    nbformat.validate(notebook)
+    path.write_text(nbformat.writes(notebook) + "\n", encoding="utf-8")
+
+
+def tidy(cell):
+    for key in ("execution", "collapsed", "trusted"):
+        cell.metadata.pop(key, None)
+    for output in cell.get("outputs", []):
+        output.get("metadata", {}).pop("needs_background", None)
+        if output.output_type == "error":
+            output.traceback = [f"\x1b[31m{output.ename}\x1b[39m: {output.evalue}"]
+
+
+if __name__ == "__main__":
+    for path in [pathlib.Path(name) for name in sys.argv[1:]] or sorted(FOLDER.glob("*.ipynb")):
+        run(path)
+        print(path)
