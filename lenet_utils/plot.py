@@ -4,6 +4,7 @@ matplotlib is imported where something is drawn: it takes a second, which a scri
 """
 
 import functools
+import itertools
 import time
 import weakref
 
@@ -58,7 +59,7 @@ class Animator:
         for series, (a, b) in enumerate(zip(xs, ys)):
             if a is not None and b is not None:
                 self.X[series].append(float(a))
-                self.Y[series].append(float(b))
+                self.Y[series].append(float(b.detach() if torch.is_tensor(b) else b))
         self._output.update()
 
     def flush(self):
@@ -213,12 +214,13 @@ def plot_history(history, path=None):
 
 def plot_confusion(counts, names, title="", alt=None):
     """A confusion matrix: `counts[i][j]` images of class `i` that the network took for class `j`. Returns the axes."""
+    import numpy as np
     from matplotlib import pyplot as plt
 
     figure, axes = plt.subplots(figsize=(6.4, 5.6), layout="constrained")
-    counts = torch.as_tensor(counts)
+    counts = np.asarray(counts.cpu() if torch.is_tensor(counts) else counts)
     axes.imshow(counts, cmap="Blues")
-    for i, j in torch.cartesian_prod(torch.arange(len(names)), torch.arange(len(names))).tolist():
+    for i, j in itertools.product(range(len(names)), repeat=2):
         shade = "white" if counts[i, j] > counts.max() / 2 else "black"
         axes.text(j, i, int(counts[i, j]), ha="center", va="center", fontsize=8, color=shade)
     axes.set_xticks(range(len(names)), names, rotation=45, ha="right")

@@ -1,6 +1,9 @@
 """The CPU quota, read from folders that look like Linux's, and kept to by a fresh process."""
 
+import contextlib
 import math
+import os
+import pathlib
 
 import pytest
 
@@ -158,3 +161,48 @@ print(torch.get_num_threads())
 """
     )
     assert printed == "2"
+
+
+def test_waiting_threads_sleep(python):
+    """Before PyTorch is loaded, and only where the user has not chosen."""
+    code = "import os, lenet_utils; print(os.environ.get('OMP_WAIT_POLICY'))"
+    assert python(code, OMP_WAIT_POLICY="") == ""
+    assert python(code, OMP_WAIT_POLICY="ACTIVE") == "ACTIVE"
+    forget = "import os; os.environ.pop('OMP_WAIT_POLICY', None); "
+    assert python(forget + code) == "PASSIVE"
+    assert python(forget + "import torch; " + code) == "None"
+
+
+@pytest.fixture
+def one_core():
+    """The file to write a process's number to, so that it may use one CPU: of a real control group, made here."""
+    group = v2_or_v1_group()
+    yield group / "cgroup.procs"
+    group.rmdir()
+
+
+def v2_or_v1_group():
+    for top, limits in REAL.items():
+        group = pathlib.Path(top, f"lenet-test-{os.getpid()}")
+        with contextlib.suppress(OSError):
+            group.mkdir()
+            if all((group / name).exists() for name in limits):  # the kernel made them
+                for name, value in limits.items():
+                    (group / name).write_text(value)
+                return group
+        if group.exists():
+            group.rmdir()
+    pytest.skip("no control group with a CPU quota can be made here: it takes root and a writable /sys/fs/cgroup")
+
+
+REAL = {
+    "/sys/fs/cgroup": {"cpu.max": "100000 100000"},
+    "/sys/fs/cgroup/cpu": {"cpu.cfs_period_us": "100000", "cpu.cfs_quota_us": "100000"},
+}
+
+
+def test_a_real_quota_of_one_core(one_core, python):
+    """On however many cores: one thread, as PyTorch would have taken one for each core that it sees."""
+    join = f"import os, pathlib; pathlib.Path({str(one_core)!r}).write_text(str(os.getpid())); "
+    code = "import lenet_utils, torch, lenet_utils.threads as t; print(t.cpu_quota(), torch.get_num_threads())"
+    assert python(join + "os.environ.pop('OMP_NUM_THREADS', None); " + code) == "1.0 1"
