@@ -12,6 +12,7 @@ import torch
 import lenet_utils
 
 PACKAGE = pathlib.Path(lenet_utils.__file__).parent
+COURSE = pathlib.Path(__file__).parent.parent
 
 # The tensors are small, and on a busy machine OpenMP's threads wait for each other far longer than they work.
 torch.set_num_threads(1)
@@ -66,6 +67,31 @@ def browser():
         started = playwright.chromium.launch(executable_path=program, args=quiet, chromium_sandbox=False)
         yield started
         started.close()
+
+
+@pytest.fixture(scope="session")
+def hosted(tmp_path_factory):
+    """A checkout that says where it is hosted; that address; and an environment whose git takes it for the checkout."""
+    address = "https://github.com/somebody/lenet-course"
+    listed = subprocess.run(
+        ["git", "-C", COURSE, "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        capture_output=True,
+        text=True,
+    )
+    if listed.returncode:
+        pytest.skip(f"this copy of the course is not a git repository: {listed.stderr.strip()}")
+    checkout = tmp_path_factory.mktemp("hosted")
+    for name in filter(None, listed.stdout.split("\0")):
+        if (COURSE / name).is_file():
+            (checkout / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(COURSE / name, checkout / name)
+    repository = address.removeprefix("https://github.com/")
+    subprocess.run([sys.executable, "tools/launch_links.py", repository], cwd=checkout, check=True)
+    identity = ["-c", "user.name=tests", "-c", "user.email=tests@localhost"]
+    for command in (["init", "-q"], ["add", "-A"], [*identity, "commit", "-qm", "the course"]):
+        subprocess.run(["git", *command], cwd=checkout, check=True)
+    instead = {"GIT_CONFIG_KEY_0": f"url.{checkout}.insteadOf", "GIT_CONFIG_VALUE_0": address}
+    return checkout, address, {"GIT_CONFIG_COUNT": "1", "GIT_TERMINAL_PROMPT": "0", **instead}
 
 
 def fresh_environment():
