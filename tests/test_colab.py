@@ -1,4 +1,4 @@
-"""Colab, as near as it comes without Google: its versions of everything, and nothing of the course but one notebook file.
+"""Colab, as near as it comes without Google: its versions of everything, and of the course one notebook file.
 
 The set-up cell fetches the rest, from a checkout on this machine that stands in for the hosted course.
 """
@@ -17,10 +17,11 @@ pytestmark = pytest.mark.environments
 
 NOTEBOOKS = sorted((pathlib.Path(__file__).parent.parent / "notebooks").glob("*.ipynb"))
 # Colab's own list, of which torch and torchvision bring most of the rest.
-PREINSTALLED = """
-    ipython==7.34.0 ipykernel==6.17.1 ipywidgets==7.7.1 jupyter-client==7.4.9 torch==2.11.0 torchvision==0.26.0
-    numpy==2.1.* matplotlib==3.10.* pandas==2.2.* scipy==1.16.* safetensors requests pillow
-""".split()
+PREINSTALLED = [
+    *("ipython==7.34.0", "ipykernel==6.17.1", "ipywidgets==7.7.1", "jupyter-client==7.4.9"),
+    *("torch==2.11.0", "torchvision==0.26.0", "numpy==2.1.*", "matplotlib==3.10.*"),
+    *("pandas==2.2.*", "scipy==1.16.*", "safetensors", "requests", "pillow"),
+]
 
 
 def uv(*arguments):

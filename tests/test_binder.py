@@ -1,0 +1,159 @@
+"""Binder: what repo2docker makes of this repository, and whether postBuild does its work in a clean environment."""
+
+import ast
+import json
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib  # which pytest brings along on Python 3.10
+
+COURSE = pathlib.Path(__file__).parent.parent
+PROJECT = tomllib.loads((COURSE / "pyproject.toml").read_text("utf-8"))
+ENVIRONMENT = yaml.safe_load((COURSE / "environment.yml").read_text("utf-8"))
+ON_PYPI = {"pytorch": "torch", "matplotlib-base": "matplotlib"}  # what conda-forge calls otherwise
+MODULES = {"pillow": "PIL", "ipython": "IPython"}  # packages whose module has another name
+
+
+def requirements(lines):
+    return {r.name: r.specifier for r in map(Requirement, lines)}
+
+
+RUNTIME = requirements(PROJECT["project"]["dependencies"])
+DEVELOPMENT = requirements(PROJECT["dependency-groups"]["dev"])
+D2L = requirements(PROJECT["tool"]["uv"]["dependency-metadata"][0]["requires-dist"])
+
+
+def conda_packages():
+    """The packages of environment.yml, by PyPI's names, without Python and pip."""
+    for line in ENVIRONMENT["dependencies"]:
+        name = re.match(r"[\w-]+", line)[0]
+        if name not in ("python", "pip"):
+            yield ON_PYPI.get(name, name) + line.removeprefix(name)
+
+
+def imported(notebook):
+    """The top-level modules that a notebook's cells import."""
+    cells = json.loads(notebook.read_text("utf-8"))["cells"]
+    for cell in cells:
+        if cell["cell_type"] == "code":
+            lines = [line for line in "".join(cell["source"]).splitlines() if not line.startswith(("%", "!"))]
+            for node in ast.walk(ast.parse("\n".join(lines))):
+                if isinstance(node, ast.Import):
+                    yield from (name.name.partition(".")[0] for name in node.names)
+                elif isinstance(node, ast.ImportFrom):
+                    yield node.module.partition(".")[0]
+
+
+def test_conda_installs_what_pip_would():
+    conda = requirements(conda_packages())
+    for name, specifier in RUNTIME.items():
+        assert conda.get(name) == specifier, name
+
+
+def test_conda_installs_nothing_that_nobody_asked_for():
+    for name, specifier in requirements(conda_packages()).items():
+        wanted = RUNTIME.get(name, DEVELOPMENT.get(name, D2L.get(name)))
+        assert wanted == specifier, name
+
+
+def test_d2l_finds_there_what_it_imports():
+    """postBuild installs it without its dependencies."""
+    there = set(requirements(conda_packages())) | {"ipython", "matplotlib-inline", "pillow"}  # come with the others
+    assert set(D2L) <= there
+    assert f"d2l{DEVELOPMENT['d2l']}" in (COURSE / "postBuild").read_text("utf-8")
+
+
+def test_python_is_one_that_the_project_allows():
+    (python,) = [line for line in ENVIRONMENT["dependencies"] if line.startswith("python")]
+    version = re.fullmatch(r"python=(\d+\.\d+)", python)[1]  # one `=`: the only form that repo2docker reads
+    assert version in SpecifierSet(PROJECT["project"]["requires-python"])
+
+
+def test_nothing_forces_a_rebuild_on_every_commit():
+    """Binder keeps its image of the environment as long as environment.yml names no file of the repository."""
+    assert all(isinstance(line, str) for line in ENVIRONMENT["dependencies"])  # no list for pip, no `-e .`
+    assert not {"requirements.txt", "setup.py", "apt.txt", "start", "Dockerfile"} & {p.name for p in COURSE.iterdir()}
+
+
+@pytest.mark.parametrize("path", sorted((COURSE / "notebooks").rglob("[0-9]*.ipynb")), ids=lambda path: path.stem)
+def test_notebooks_import_what_is_installed(path):
+    installed = {MODULES.get(name, name) for name in [*requirements(conda_packages()), *MODULES]}
+    known = installed | sys.stdlib_module_names | {"lenet_utils", "d2l"}
+    assert set(imported(path)) <= known
+
+
+# What needs a package registry
+
+
+def uv(*arguments, **options):
+    return subprocess.run(["uv", *map(str, arguments)], capture_output=True, text=True, **options)
+
+
+@pytest.mark.environments
+def test_repo2docker_takes_conda_with_our_python():
+    done = uv("tool", "run", "--from", "jupyter-repo2docker", "repo2docker", "--no-build", "--debug", COURSE)
+    said = done.stdout + done.stderr
+    assert done.returncode == 0, said
+    version = re.search(r"python=(\d+\.\d+)", (COURSE / "environment.yml").read_text("utf-8"))[1]
+    assert f"Building conda environment for python={version}" in said
+    assert "RUN ./postBuild" in said
+    # The environment is made before the repository is copied in, so a commit does not make it anew.
+    assert said.index('--file "environment.yml"') < said.index("RUN ./postBuild")
+
+
+@pytest.fixture(scope="module")
+def clean(tmp_path_factory):
+    """An environment with the packages of environment.yml and no course, and a copy of the course's own files."""
+    folder = tmp_path_factory.mktemp("binder")
+    made = uv("venv", "--quiet", "--seed", "--python", "3.12", folder / "venv")
+    assert made.returncode == 0, made.stderr
+    filled = uv("pip", "install", "--quiet", "--python", folder / "venv" / "bin" / "python", *conda_packages())
+    assert filled.returncode == 0, filled.stderr
+    kept = shutil.ignore_patterns(".git", ".venv", "__pycache__", "uv.lock", "screenshots")
+    shutil.copytree(COURSE, folder / "course", ignore=kept)
+    return folder
+
+
+def frozen(folder):
+    return set(uv("pip", "freeze", "--quiet", "--python", folder / "venv" / "bin" / "python").stdout.splitlines())
+
+
+def in_environment(folder, *command, **more):
+    path = f"{folder / 'venv' / 'bin'}{os.pathsep}{os.environ['PATH']}"
+    environment = {k: v for k, v in os.environ.items() if k != "VIRTUAL_ENV"} | {"PATH": path, "PYTHONPATH": ""} | more
+    return subprocess.run(command, cwd=folder / "course", env=environment, capture_output=True, text=True)
+
+
+@pytest.mark.environments
+def test_post_build_in_a_clean_environment(clean):
+    before = frozen(clean)
+    done = in_environment(clean, "./postBuild")
+    assert done.returncode == 0, done.stdout + done.stderr
+    added = {re.split(r"==| @ ", line)[0].removeprefix("-e ") for line in frozen(clean) - before}
+    assert frozen(clean) >= before  # nothing changed its version
+    assert {name for name in added if "/" not in name} <= {"d2l", "lenet-utils"} and len(added) == 2
+    used = "import lenet_utils, d2l.torch; print(sum(p.numel() for p in lenet_utils.lenet().parameters()))"
+    assert in_environment(clean, "python", "-W", "ignore", "-c", used).stdout == "61706\n"
+    assert in_environment(clean, "jupyter", "lab", "--version").returncode == 0
+
+
+@pytest.mark.environments
+def test_post_build_stops_at_the_first_failure(clean, tmp_path):
+    """With `set -e`: otherwise Binder would show a course that is half there."""
+    broken = tmp_path / "python"
+    broken.write_text('#!/bin/sh\necho "$@"; exit 3\n')
+    broken.chmod(0o755)
+    done = in_environment(clean, "./postBuild", PATH=f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    assert done.returncode == 3 and len(done.stdout.splitlines()) == 1
