@@ -1,0 +1,227 @@
+"""The notebooks in the real JupyterLab, in a real browser, used as a learner uses them: open, run all, watch, press Stop."""
+
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import time
+import urllib.request
+
+import nbformat
+import pytest
+
+pytestmark = pytest.mark.browser
+
+COURSE = pathlib.Path(__file__).parent.parent
+NOTEBOOKS = sorted(path.name for path in (COURSE / "notebooks").glob("*.ipynb"))
+SCREENSHOTS = COURSE / "screenshots"
+TOKEN = "for-these-tests-only"
+MINUTES = 60_000  # Playwright counts milliseconds
+
+
+class Lab:
+    """A JupyterLab server, on this machine only, over a copy of the course."""
+
+    def __init__(self, folder):
+        self.root = folder / "course"
+        self.root.mkdir()
+        for name in ("lenet_utils", "benchmarks"):
+            (self.root / name).symlink_to(COURSE / name)
+        shutil.copytree(COURSE / "notebooks", self.root / "notebooks")
+        own = {f"JUPYTER_{kind}_DIR": str(folder / kind) for kind in ("CONFIG", "DATA", "RUNTIME")}
+        own |= {
+            "JUPYTERLAB_SETTINGS_DIR": str(folder / "settings"),
+            "JUPYTERLAB_WORKSPACES_DIR": str(folder / "spaces"),
+        }
+        options = [f"--ServerApp.root_dir={self.root}", f"--IdentityProvider.token={TOKEN}", "--port=0", "--allow-root"]
+        self.log = folder / "log"
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(
+                [
+                    sys.executable,
+                    "-m",
+                    "jupyterlab",
+                    "--no-browser",
+                    "--ip=127.0.0.1",
+                    "--expose-app-in-browser",
+                    *options,
+                ],
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=os.environ | own | {"PYTHONPATH": str(COURSE)},
+            )
+        self.url = self._wait_for_url(folder / "RUNTIME")
+
+    def _wait_for_url(self, runtime):
+        for _ in range(600):
+            for path in runtime.glob("jpserver-*.json"):
+                if path.stat().st_size and not self.process.poll():
+                    return json.loads(path.read_text())["url"]
+            assert self.process.poll() is None, self.log.read_text()
+            time.sleep(0.1)
+        raise TimeoutError(self.log.read_text())
+
+    def set(self, plugin, **settings):
+        """Settings of one of JupyterLab's own extensions, as its settings editor saves them."""
+        request = urllib.request.Request(
+            f"{self.url}lab/api/settings/@jupyterlab/{plugin}?token={TOKEN}",
+            json.dumps({"raw": json.dumps(settings)}).encode(),
+            method="PUT",
+        )
+        urllib.request.urlopen(request).close()
+
+    def write(self, name, cells):
+        notebook = nbformat.v4.new_notebook(cells=cells)
+        notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}
+        nbformat.write(notebook, self.root / "notebooks" / name)
+
+    def close(self):
+        self.process.terminate()
+        self.process.wait(30)
+
+
+@pytest.fixture(scope="module")
+def lab(browser, tmp_path_factory):
+    server = Lab(tmp_path_factory.mktemp("lab"))
+    server.set("apputils-extension:notification", fetchNews="false", checkForUpdates=False)
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def page(lab, browser):
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    context.set_default_timeout(MINUTES)
+    yield context.new_page()
+    context.close()
+
+
+CELLS = "jupyterapp.shell.currentWidget.content.model.cells"
+DONE = f"() => Array.from({CELLS}).every(cell => cell.type != 'code' || cell.executionCount !== null)"
+OUTPUTS = f"() => Array.from({CELLS}).map(cell => cell.toJSON().outputs || [])"
+
+
+def open_notebook(lab, page, name, windowing="full"):
+    lab.set("notebook-extension:tracker", windowingMode=windowing)
+    page.goto(f"{lab.url}lab/tree/notebooks/{name}?token={TOKEN}&reset")
+    page.wait_for_selector(".jp-NotebookPanel:not(.lm-mod-hidden) .jp-Notebook .jp-Cell")
+    page.wait_for_function("() => jupyterapp.shell.currentWidget.sessionContext?.session?.kernel?.status == 'idle'")
+
+
+def menu(page, name, entry):
+    page.click(f".lm-MenuBar-itemLabel:text-is('{name}')")
+    page.click(f".lm-Menu-itemLabel:text-is('{entry}')")
+
+
+def run_all(page, wait=True):
+    menu(page, "Edit", "Clear Outputs of All Cells")
+    menu(page, "Run", "Run All Cells")
+    if wait:
+        page.wait_for_function(DONE, timeout=10 * MINUTES)
+
+
+def text_of(outputs):
+    return "".join("".join(output.get("text", "")) for output in outputs)
+
+
+# Every notebook
+
+
+@pytest.mark.doors
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_a_notebook_from_top_to_bottom(lab, page, name):
+    notebook = nbformat.read(COURSE / "notebooks" / name, as_version=4)
+    open_notebook(lab, page, name, windowing="none")
+    run_all(page)
+
+    for cell, outputs in zip(notebook.cells, page.evaluate(OUTPUTS)):
+        failed = [output["evalue"] for output in outputs if output["output_type"] == "error"]
+        assert bool(failed) == ("raises-exception" in cell.metadata.get("tags", [])), failed
+        assert not [text_of([output]) for output in outputs if output.get("name") == "stderr"]
+        pictures = [output for output in outputs if "image/png" in output.get("data", {})]
+        assert len(pictures) == sum("image/png" in o.get("data", {}) for o in cell.get("outputs", []))
+    drawn = page.eval_on_selector_all(
+        ".jp-OutputArea-output img",
+        "images => images.map(i => [i.alt, i.naturalWidth, i.getBoundingClientRect().width])",
+    )
+    assert len(drawn) == sum("image/png" in o.get("data", {}) for c in notebook.cells for o in c.get("outputs", []))
+    for alt, pixels, width in drawn:
+        assert len(alt) >= 15 and pixels > 100 and width > 100, (alt, pixels, width)
+    take_screenshots(page, pathlib.Path(name).stem)
+
+
+def take_screenshots(page, stem):
+    """The whole notebook at two widths in both themes, for people to look at."""
+    SCREENSHOTS.mkdir(exist_ok=True)
+    page.evaluate("jupyterapp.commands.execute('application:toggle-left-area')")
+    for theme in ("JupyterLab Light", "JupyterLab Dark"):
+        page.evaluate("theme => jupyterapp.commands.execute('apputils:change-theme', {theme})", theme)
+        for width in (1280, 800):
+            page.set_viewport_size({"width": width, "height": 900})
+            page.wait_for_timeout(500)
+            height = page.eval_on_selector(".jp-WindowedPanel-outer", "panel => panel.scrollHeight")
+            page.set_viewport_size({"width": width, "height": min(height + 120, 16_000)})
+            page.wait_for_timeout(500)
+            page.screenshot(path=SCREENSHOTS / f"{stem}-{width}-{theme.split()[1].lower()}.png")
+
+
+# The training cell, as one watches it
+
+LONG = "Some text, so that the page is longer than the window.\n\n" * 12
+LOAD = "import lenet_utils as d2l\ntrain_iter, test_iter = d2l.load_data_fashion_mnist(256)\nnet = d2l.lenet()"
+TRAIN = "history = d2l.train_ch6(net, train_iter, test_iter, num_epochs={}, lr=0.9, device='cpu')"
+# On every frame: the picture, the height of the cell's outputs, and how far the notebook is scrolled.
+WATCH = """() => {
+    window.seen = [];
+    const area = document.querySelectorAll('.jp-CodeCell .jp-Cell-outputArea')[1];
+    const panel = document.querySelector('.jp-WindowedPanel-outer');
+    const look = () => {
+        const image = area.querySelector('img');
+        window.seen.push([image ? image.src.length + image.src.slice(-400) : '', area.offsetHeight, panel.scrollTop]);
+        window.watching = requestAnimationFrame(look);
+    };
+    look();
+}"""
+
+
+def test_the_curve_grows_in_place(lab, page):
+    code, prose = nbformat.v4.new_code_cell, nbformat.v4.new_markdown_cell
+    lab.write(
+        "watched.ipynb",
+        [prose("# Watched"), code(LOAD), code(TRAIN.format(4)), prose(LONG), code("1 + 1"), prose(LONG)],
+    )
+    open_notebook(lab, page, "watched.ipynb")
+    run_all(page, wait=False)
+    page.wait_for_selector(".jp-CodeCell:has-text('train_ch6') img")
+    page.eval_on_selector(".jp-WindowedPanel-outer", "panel => panel.scrollTo(0, 40)")
+    page.wait_for_timeout(300)
+    page.evaluate(WATCH)
+    page.wait_for_function(DONE, timeout=5 * MINUTES)
+    page.wait_for_timeout(500)
+    seen = page.evaluate("() => { cancelAnimationFrame(window.watching); return window.seen }")
+
+    pictures = [picture for i, (picture, _, _) in enumerate(seen) if i == 0 or picture != seen[i - 1][0]]
+    assert "" not in pictures  # never without a picture
+    assert len(pictures) > 5  # the first one, and at least five changes
+    heights = [height for _, height, _ in seen]
+    assert min(heights) > 200 and min(heights) >= max(heights) - 60, (min(heights), max(heights))  # the last lines come
+    assert {round(top) for _, _, top in seen} == {40}
+
+
+def test_stop_leaves_a_history_and_a_usable_net(lab, page):
+    code = nbformat.v4.new_code_cell
+    after = "print(history, len(history.points) > 0, d2l.evaluate_accuracy_gpu(net, test_iter) > 0, net.training)"
+    lab.write("stopped.ipynb", [code(LOAD), code(TRAIN.format(50)), code(after)])
+    open_notebook(lab, page, "stopped.ipynb")
+    run_all(page, wait=False)
+    page.wait_for_selector(".jp-CodeCell:has-text('train_ch6') img")
+    page.wait_for_timeout(1500)
+    page.click("jp-button[data-command='notebook:interrupt-kernel'], button[data-command='notebook:interrupt-kernel']")
+    page.wait_for_function(DONE)
+
+    _, trained, then = page.evaluate(OUTPUTS)
+    assert not [output for output in trained + then if output["output_type"] == "error"]
+    assert "stopped in epoch " in text_of(trained)
+    assert text_of(then).startswith("History of ") and text_of(then).endswith(" True True True\n")
