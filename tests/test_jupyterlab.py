@@ -1,4 +1,4 @@
-"""The notebooks in the real JupyterLab, in a real browser, used as a learner uses them: open, run all, watch, press Stop."""
+"""The notebooks in the real JupyterLab, in a real browser, as a learner uses them: open, run all, watch, press Stop."""
 
 import json
 import os
@@ -163,6 +163,7 @@ def take_screenshots(page, stem):
             page.wait_for_timeout(500)
             height = page.eval_on_selector(".jp-WindowedPanel-outer", "panel => panel.scrollHeight")
             page.set_viewport_size({"width": width, "height": min(height + 120, 16_000)})
+            page.eval_on_selector(".jp-WindowedPanel-outer", "panel => panel.scrollTo(0, 0)")
             page.wait_for_timeout(500)
             page.screenshot(path=SCREENSHOTS / f"{stem}-{width}-{theme.split()[1].lower()}.png")
 
