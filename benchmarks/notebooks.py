@@ -1,0 +1,53 @@
+"""What each notebook takes, run from top to bottom in a kernel of its own: seconds, CPU seconds, and peak memory."""
+
+import argparse
+import json
+import pathlib
+import time
+
+import machine
+import nbclient
+import nbformat
+
+FOLDER = pathlib.Path(__file__).parent.parent / "notebooks"
+PROBE = """
+import json, pathlib, resource
+lines = pathlib.Path("/proc/self/status").read_text().splitlines()
+peak = next(int(line.split()[1]) * 1024 / 1e6 for line in lines if line.startswith("VmHWM"))
+used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+print(json.dumps({"peak_mb": round(peak), "cpu_seconds": round(sum(u.ru_utime + u.ru_stime for u in used), 1)}))
+"""
+
+
+def measure(path):
+    """Run the notebook at `path` without changing the file; raises nbclient's error where a cell fails unasked."""
+    notebook = nbformat.read(path, as_version=4)
+    notebook.cells.append(nbformat.v4.new_code_cell(PROBE))
+    start, busy = time.perf_counter(), machine.busy_seconds()
+    place = {"metadata": {"path": str(path.parent)}}
+    nbclient.NotebookClient(notebook, timeout=1200, resources=place).execute()
+    measured = json.loads(notebook.cells[-1].outputs[-1].text)
+    result = {"notebook": path.stem, "seconds": round(time.perf_counter() - start, 1), **measured}
+    other = machine.busy_seconds() - busy - measured["cpu_seconds"]
+    return result | {"others_cpu_seconds": round(max(0, other), 1)}  # the notebook's client among them
+
+
+def table(runs):
+    lines = ["notebook               seconds  CPU seconds  peak MB"]
+    line = "{notebook:22} {seconds:7.0f} {cpu_seconds:12.0f} {peak_mb:8}"
+    total = sum(run["cpu_seconds"] for run in runs)
+    return "\n".join([*lines, *(line.format(**run) for run in runs), f"together {total / 60:.1f} CPU minutes"])
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("notebooks", nargs="*", type=pathlib.Path, help="by default all, and the numbers are kept")
+    chosen = parser.parse_args().notebooks
+    runs = [measure(path.resolve()) for path in chosen or sorted(FOLDER.glob("*.ipynb"))]
+    if not chosen:
+        machine.save(machine.RESULTS / "notebooks.json", {"machine": machine.describe(), "runs": runs})
+    print(table(runs))
+
+
+if __name__ == "__main__":
+    main()
