@@ -1,5 +1,6 @@
 """Where the four Fashion-MNIST files are, whether they are whole, and how to fetch them if they are nowhere."""
 
+import contextlib
 import gzip
 import hashlib
 import io
@@ -94,7 +95,8 @@ def download(name, folder):
             problem = None
             for mirror in FashionMNIST.mirrors:
                 try:
-                    download_url(mirror + name, temporary, filename=name, md5=MD5[name])
+                    with contextlib.redirect_stdout(None):  # older versions print what their progress bar says anyway
+                        download_url(mirror + name, temporary, filename=name, md5=MD5[name])
                     os.replace(pathlib.Path(temporary, name), folder / name)
                     return
                 except (OSError, RuntimeError) as error:
