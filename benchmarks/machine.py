@@ -76,6 +76,13 @@ def save(path, results):
     os.replace(unfinished, path)
 
 
+def write_between(path, mark, text):
+    """Put `text` between the comments `<!-- mark -->` and `<!-- end of mark -->` of the Markdown file `path`."""
+    before, _, rest = path.read_text("utf-8").partition(f"<!-- {mark} -->\n")
+    after = rest.partition(f"<!-- end of {mark} -->")[2]
+    path.write_text(f"{before}<!-- {mark} -->\n{text}\n<!-- end of {mark} -->{after}", encoding="utf-8")
+
+
 def as_json(results):
     entries = []
     for key, value in results.items():

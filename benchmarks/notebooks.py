@@ -32,11 +32,21 @@ def measure(path):
     return result | {"others_cpu_seconds": round(max(0, other), 1)}  # the notebook's client among them
 
 
-def table(runs):
-    lines = ["notebook               seconds  CPU seconds  peak MB"]
-    line = "{notebook:22} {seconds:7.0f} {cpu_seconds:12.0f} {peak_mb:8}"
-    total = sum(run["cpu_seconds"] for run in runs)
-    return "\n".join([*lines, *(line.format(**run) for run in runs), f"together {total / 60:.1f} CPU minutes"])
+def table(results):
+    """What was measured, in Markdown, as it stands in the teacher's guide."""
+    machine_, runs = results["machine"], results["runs"]
+    lines = ["| notebook | seconds | CPU seconds | peak memory |", "|---|---|---|---|"]
+    lines += ["| {notebook} | {seconds:.0f} | {cpu_seconds:.0f} | {peak_mb} MB |".format(**run) for run in runs]
+    minutes = sum(run["cpu_seconds"] for run in runs) / 60
+    return "\n".join(
+        [
+            *lines,
+            "",
+            f"Together {minutes:.1f} CPU minutes; one run, on {machine_['cores']} cores of an {machine_['cpu']}, "
+            f"{'with ' + machine_['gpu'] if machine_['gpu'] else 'no GPU'}, Python {machine_['python']}, "
+            f"PyTorch {machine_['torch']}, {machine_['date']}. MB are 10^6 bytes.",
+        ]
+    )
 
 
 def main():
@@ -44,9 +54,11 @@ def main():
     parser.add_argument("notebooks", nargs="*", type=pathlib.Path, help="by default all, and the numbers are kept")
     chosen = parser.parse_args().notebooks
     runs = [measure(path.resolve()) for path in chosen or sorted(FOLDER.glob("*.ipynb"))]
+    results = {"machine": machine.describe(), "runs": runs}
     if not chosen:
-        machine.save(machine.RESULTS / "notebooks.json", {"machine": machine.describe(), "runs": runs})
-    print(table(runs))
+        machine.save(machine.RESULTS / "notebooks.json", results)
+        machine.write_between(FOLDER / "README.md", "measured", table(results))
+    print(table(results))
 
 
 if __name__ == "__main__":

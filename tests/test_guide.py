@@ -1,0 +1,51 @@
+"""The teacher's guide and the README: their numbers are the measured ones, and every notebook is in them."""
+
+import importlib.util
+import json
+import pathlib
+import re
+import sys
+
+import pytest
+
+COURSE = pathlib.Path(__file__).parent.parent
+GUIDE = (COURSE / "notebooks" / "README.md").read_text("utf-8")
+README = (COURSE / "README.md").read_text("utf-8")
+RESULTS = COURSE / "benchmarks" / "results"
+NOTEBOOKS = sorted(path.stem for path in (COURSE / "notebooks").glob("*.ipynb"))
+GIGABYTE = 1000  # in MB; Binder guarantees one
+
+
+def benchmark(name, monkeypatch):
+    monkeypatch.syspath_prepend(COURSE / "benchmarks")
+    spec = importlib.util.spec_from_file_location(f"benchmark_{name}", COURSE / "benchmarks" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    sys.modules.pop("machine", None)
+    return module
+
+
+@pytest.mark.parametrize(("name", "mark"), [("notebooks", "measured"), ("classroom", "class")])
+def test_the_guide_has_the_measured_numbers(monkeypatch, name, mark):
+    results = json.loads((RESULTS / f"{name}.json").read_text())
+    written = GUIDE.split(f"<!-- {mark} -->\n")[1].split(f"\n<!-- end of {mark} -->")[0]
+    assert written == benchmark(name, monkeypatch).table(results)
+
+
+def test_every_notebook_was_measured_and_fits_binder():
+    runs = json.loads((RESULTS / "notebooks.json").read_text())["runs"]
+    assert [run["notebook"] for run in runs] == NOTEBOOKS
+    assert all(run["peak_mb"] < GIGABYTE for run in runs)
+    assert sum(run["cpu_seconds"] for run in runs) < 30 * 60
+
+
+def test_the_readme_has_the_measured_times():
+    seconds = {run["notebook"]: run["seconds"] for run in json.loads((RESULTS / "notebooks.json").read_text())["runs"]}
+    rows = re.findall(r"^\| \[.*?\]\(notebooks/(\w+)\.ipynb\) \|.*\| (\d+) s \|$", README, re.MULTILINE)
+    assert rows == [(name, f"{seconds[name]:.0f}") for name in NOTEBOOKS]
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_the_guide_speaks_of_each_notebook(name):
+    section = re.search(rf"^### {name[0]}\. .*?(?=^##)", GUIDE, re.MULTILINE | re.DOTALL)[0]
+    assert "*Goal:*" in section and "| they think | what helps |" in section and "*Ask:*" in section

@@ -1,0 +1,58 @@
+"""Give every cell of the notebooks its place in a deck of slides: `uv run tools/slides.py`, after cells have changed.
+
+`jupyter nbconvert --to slides` then makes a deck in which each heading begins a slide, each further explanation goes
+below it, and what a cell prints is shown on the next press, after the room has guessed. The set-up cell, the answers and
+the references stay out. Markdown cells are split where a heading stands inside, since a slide begins with a cell.
+"""
+
+import hashlib
+import json
+import pathlib
+import re
+import sys
+
+FOLDER = pathlib.Path(__file__).parent.parent / "notebooks"
+HEADING = re.compile(r"^(?=#{1,2} )", re.MULTILINE)
+LEFT_OUT = ("<details>", "## References")  # how cells begin that nobody would show
+
+
+def source(cell):
+    return "".join(cell["source"])
+
+
+def split(cell):
+    """The Markdown cell as one cell for each heading in it; other cells as they are."""
+    parts = [part.strip("\n") for part in HEADING.split(source(cell)) if part.strip()]
+    if cell["cell_type"] != "markdown" or len(parts) < 2:
+        return [cell]
+    rest = [{**cell, "id": hashlib.sha256(part.encode()).hexdigest()[:8], "source": lines(part)} for part in parts[1:]]
+    return [{**cell, "source": lines(parts[0])}, *rest]
+
+
+def lines(text):
+    return text.splitlines(keepends=True)
+
+
+def slide_type(cell):
+    if cell["cell_type"] == "markdown":
+        if source(cell).startswith(LEFT_OUT):
+            return "skip"
+        return "slide" if HEADING.match(source(cell)) else "subslide"
+    return "skip" if "setup" in cell["metadata"].get("tags", []) else "fragment"
+
+
+def with_slides(notebook):
+    cells = [part for cell in notebook["cells"] for part in split(cell)]
+    for cell in cells:
+        cell["metadata"] = {**cell["metadata"], "slideshow": {"slide_type": slide_type(cell)}}
+    return {**notebook, "cells": cells}
+
+
+def main():
+    for path in [pathlib.Path(name) for name in sys.argv[1:]] or sorted(FOLDER.rglob("[0-9]*.ipynb")):
+        notebook = with_slides(json.loads(path.read_text("utf-8")))
+        path.write_text(json.dumps(notebook, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
