@@ -93,8 +93,8 @@ def table(results):
     runs, cores = results["runs"], results["machine"]["cores"]
     peaks, shares = ([run[name] for run in runs] for name in ("peak_mb", "share_mb"))
     return (
-        f"{len(runs)} kernels that opened notebook 3 at the same moment on {cores} cores, from one read-only checkout, and "
-        f"trained for {len(runs[0]['images'])} epoch instead of ten, had all finished after {results['seconds']:.0f} s. "
+        f"{len(runs)} kernels that opened notebook 3 at the same moment on {cores} cores, from one read-only checkout, "
+        f"and trained for {len(runs[0]['images'])} epoch instead of ten, finished after {results['seconds']:.0f} s. "
         f"Peak memory of a kernel: {statistics.median(peaks):.0f} MB (at most {max(peaks)}), "
         f"{statistics.median(shares):.0f} MB when what all of them share is divided among them."
     )
