@@ -1,7 +1,7 @@
 """Give every cell of the notebooks its place in a deck of slides: `uv run tools/slides.py`, after cells have changed.
 
 `jupyter nbconvert --to slides` then makes a deck in which each heading begins a slide, each further explanation goes
-below it, and a cell is shown with its result on the next press, after the room has guessed. The set-up cell, answers and
+below it, and a cell is shown with its result on the next press, after the room has guessed. Set-up cell, answers and
 references stay out. Markdown cells are split where a heading stands inside, since a slide begins with a cell.
 """
 
