@@ -13,6 +13,7 @@ from .data import load_data_fashion_mnist, get_fashion_mnist_labels
 from .train import Timer, Accumulator, accuracy, evaluate_accuracy_gpu, try_gpu, train_ch6, History, Diverged
 from .plot import Animator, set_axes, show_images, plot_confusion, use_svg_display
 from .display import describe_figures, set_alt
+from .page import explore
 from .files import DataError
 
 __all__ = [
@@ -20,7 +21,7 @@ __all__ = [
     "load_data_fashion_mnist", "get_fashion_mnist_labels",
     "Timer", "Accumulator", "accuracy", "evaluate_accuracy_gpu", "try_gpu", "train_ch6", "History", "Diverged",
     "Animator", "set_axes", "show_images", "plot_confusion", "use_svg_display",
-    "set_alt", "DataError",
+    "set_alt", "explore", "DataError",
 ]  # fmt: skip
 
 limit_threads()  # a container's CPU quota counts, not only the number of its cores

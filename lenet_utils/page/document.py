@@ -10,7 +10,7 @@ import re
 
 WEB = pathlib.Path(__file__).parent / "web"
 # Each module after those that it imports from; together they are one script.
-MODULES = ("layers", "words", "dom", "draw", "edits", "explain", "network", "panel", "picture", "start")
+MODULES = ("layers", "words", "dom", "draw", "edits", "explain", "network", "panel", "picture", "changes", "start")
 IMPORT = re.compile(r"^import \{[^}]*\} from \"\./\w+\.js\";\n", re.MULTILINE)
 EXPORT = re.compile(r"^export (?=(?:async )?(?:function|class|const) )", re.MULTILINE)
 

@@ -4,6 +4,7 @@ import base64
 import functools
 import os
 import pathlib
+import re
 
 from .. import display
 
@@ -55,7 +56,8 @@ class LivePage:
         """The complete page: an HTML document in UTF-8 that asks for nothing outside itself."""
         from .document import document
 
-        return document(self._packed, self.title, f'<div id="still">{self._still()}</div>')
+        still = re.sub(r' style="[^"]*"', "", self._still())  # the page's policy allows no style but its own
+        return document(self._packed, self.title, f'<div id="still">{still}</div>')
 
     def save(self, path):
         """Write the page to `path`, whole or not at all, and return the path."""

@@ -1,0 +1,107 @@
+"""What stands in for the live page where no scripts run: the same network on one image, as a picture."""
+
+import math
+
+import numpy as np
+import torch
+
+from .document import words
+
+BLUE, MIDDLE, ORANGE = "#1b58b0", "#f4f2ee", "#c25400"  # as in page.css
+
+
+def draw_still(net, image, packed):
+    """A matplotlib figure of all layers for `image` `(1, 1, 28, 28)`, and its description in words.
+
+    Both are in English: matplotlib's own font has no Chinese letters.
+    """
+    from matplotlib.figure import Figure
+
+    outputs = all_outputs(net, image, packed["layers"])
+    names = packed["names"] or words()["en"]["classes"].split("|")
+    shares = torch.softmax(torch.from_numpy(outputs[-1]), 0).numpy()
+    title = headline(names, shares, packed["labels"][0])
+    figure = Figure(figsize=(13, 4.4), layout="constrained")
+    figure.suptitle(title, fontsize=13, parse_math=False)
+    shown = [i for i, layer in enumerate(packed["layers"]) if layer["kind"] not in ("identity", "flatten")]
+    widths = [1.3 if i == 0 else 1 if len(packed["layers"][i]["shape"]) == 3 else 0.6 for i in shown[:-1]]
+    panels = figure.subplots(1, len(shown), width_ratios=[*widths, 1.8])
+    for axes, i in zip(panels, shown[:-1]):
+        draw_layer(axes, packed["layers"], i, outputs[i])
+    draw_bars(panels[-1], names, shares)
+    return figure, describe(title, packed["layers"])
+
+
+def all_outputs(net, image, layers):
+    """What comes out of each described layer, as float32 arrays; the first one is the picture."""
+    from ..model import evaluation_mode
+    from .read_net import leaves
+
+    X = image.to(next(net.parameters(), image).device)
+    outputs = [X] if layers[0]["path"] == "" else []
+    with evaluation_mode(net), torch.no_grad():
+        for _, layer in leaves(net):
+            X = layer.forward(X)
+            outputs.append(X)
+    return [X[0].cpu().float().numpy() for X in outputs]
+
+
+def headline(names, shares, label):
+    best = int(shares.argmax())
+    verdict = "as its label says" if best == label else f"its label says {names[label]}"
+    return f"The network's answer to picture 0: {names[best]}, {shares[best]:.1%}; {verdict}"
+
+
+def describe(title, layers):
+    maps = [f"{words()['en']['kind.' + layer['kind']].lower()} {' x '.join(map(str, layer['shape']))}"
+            for layer in layers if layer["kind"] != "identity"]  # fmt: skip
+    return f"{title}. The values of all layers for it, from left to right: {', '.join(maps)}, then a bar for each class."
+
+
+def draw_layer(axes, layers, i, values):
+    layer = layers[i]
+    axes.set_title(f"{words()['en']['kind.' + layer['kind']]}\n{' x '.join(map(str, layer['shape']))}", fontsize=8)
+    axes.axis("off")
+    if layer["kind"] == "input":
+        axes.imshow(values[0], cmap="gray", vmin=0, vmax=1)
+        return
+    centre = 0.5 if follows_sigmoid(layers, i) else 0
+    reach = float(np.abs(values - centre).max()) or 1
+    axes.imshow(mosaic(values), cmap=colours(), vmin=centre - reach, vmax=centre + reach)
+
+
+def follows_sigmoid(layers, i):
+    while layers[i]["kind"] in ("avgpool", "maxpool", "flatten", "identity"):
+        i -= 1
+    return layers[i]["kind"] == "sigmoid"
+
+
+def colours():
+    from matplotlib.colors import LinearSegmentedColormap
+
+    scale = LinearSegmentedColormap.from_list("blue to orange", [BLUE, MIDDLE, ORANGE])
+    scale.set_bad("white")  # the gaps between maps
+    return scale
+
+
+def mosaic(values):
+    """Maps side by side with a gap of one cell between them; a row of units folded into a block."""
+    if values.ndim == 1:
+        width = max(w for w in range(1, math.isqrt(len(values)) + 1) if len(values) % w == 0)
+        return values.reshape(-1, width)
+    maps, rows, columns = values.shape
+    across = 1 if maps <= 3 else 2 if maps <= 8 else math.ceil(maps / 8)
+    whole = np.full((math.ceil(maps / across) * (rows + 1) - 1, across * (columns + 1) - 1), np.nan)
+    for i, one in enumerate(values):
+        top, left = i // across * (rows + 1), i % across * (columns + 1)
+        whole[top : top + rows, left : left + columns] = one
+    return whole
+
+
+def draw_bars(axes, names, shares):
+    best = shares.argmax()
+    axes.barh(range(len(names)), shares, color=[ORANGE if i == best else "#9aa0a6" for i in range(len(names))])
+    axes.set_yticks(range(len(names)), names, fontsize=8, parse_math=False)
+    axes.set(xlim=(0, 1), xlabel="probability")
+    axes.invert_yaxis()
+    axes.spines[["top", "right"]].set_visible(False)
