@@ -1,9 +1,10 @@
-"""The page as one HTML document: styles, words, modules, weights and images, all inside; it asks for nothing outside."""
+"""The page as one HTML document: styles, words, modules, weights and images. It asks for nothing outside itself."""
 
 import base64
 import functools
 import hashlib
 import html
+import itertools
 import json
 import pathlib
 import re
@@ -36,7 +37,7 @@ def script():
 
 def as_json(data):
     """JSON that may stand inside a <script>: no text in it can end the element or begin a comment."""
-    return json.dumps(data, ensure_ascii=False).replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+    return json.dumps(data, ensure_ascii=False).replace("<", "\\u003c")
 
 
 def policy(*inline):
@@ -74,7 +75,7 @@ def embedded(page, still):
     """
     steps = "".join(
         f"@container (min-width: {width + 1}px) {{ .lenet-page > div {{ height: {height}px }} }}\n"
-        for (width, _), (_, height) in zip(HEIGHTS, HEIGHTS[1:])
+        for (width, _), (_, height) in itertools.pairwise(HEIGHTS)
     )
     return FRAME.format(first=HEIGHTS[0][1], steps=steps, still=still, page=html.escape(page))
 

@@ -16,7 +16,7 @@ def explore(net, images, labels, *, names=None, title=None, language="en"):
 
     `net`: a trained `nn.Sequential`, nested or not. `images`: float32 `(N, 1, 28, 28)`, 0 (black) to 1 (white), at most
     100. `labels`: int64 `(N,)`. `names`: of the classes, Fashion-MNIST's unless told otherwise. `title`: a headline.
-    `language`: "en" or "zh", to begin with. The page is a copy: training on does not change it, nor does it change `net`.
+    `language`: "en" or "zh", to begin with. The page is a copy: it does not change with `net`, nor `net` with it.
     `.save("lenet.html")` writes it as one file that needs no server and no network.
     Raises ValueError for layers that it does not know, for images or labels of another shape, or if the page became
     larger than 1.5 MB.
@@ -27,10 +27,10 @@ def explore(net, images, labels, *, names=None, title=None, language="en"):
     page = LivePage(net, images, packed)
     size = len(page.html.encode())
     if size > LIMIT:
+        per_image = len(packed["pictures"]["data"]) // len(images)
         raise ValueError(
-            f"expected a net and images that make a page of at most {LIMIT:,} bytes, got {size:,}: a weight takes 5 bytes "
-            f"(here {sum(p.numel() for p in net.parameters()):,}), an image about {len(packed['pictures']['data']) // len(images):,} "
-            f"(here {len(images)})"
+            f"expected a net and images that make a page of at most {LIMIT:,} bytes, got {size:,}: each of the net's "
+            f"{sum(p.numel() for p in net.parameters()):,} weights takes 5 bytes, each of {len(images)} images {per_image:,}"
         )
     return page
 

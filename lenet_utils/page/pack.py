@@ -13,7 +13,7 @@ LANGUAGES = ("en", "zh")
 
 
 def pack(net, images, labels, names, title, language):
-    """Everything that the page needs to know, as a dict that JSON can hold. Raises ValueError for what cannot be shown."""
+    """What the page needs to know, as a dict that JSON can hold. Raises ValueError for what cannot be shown."""
     check_net(net)
     check_images(images, labels)
     if language not in LANGUAGES:
@@ -39,6 +39,9 @@ def check_net(net):
         raise ValueError(f"expected net to be a torch.nn.Sequential, got {type(net).__name__}")
     if any(isinstance(p, torch.nn.parameter.UninitializedParameter) for p in net.parameters()):
         raise ValueError("expected a net whose layers know their sizes, got lazy ones: run it on a batch first")
+    strange = next((p for p in net.parameters() if p.dtype != torch.float32), None)
+    if strange is not None:
+        raise ValueError(f"expected weights of type torch.float32, got {strange.dtype}: use net.float()")
     bad = [name for name, tensor in net.state_dict().items() if not torch.isfinite(tensor).all()]
     if bad:
         raise ValueError(f"expected weights that are finite numbers, got NaN or infinity in {', '.join(bad)}")

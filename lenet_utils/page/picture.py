@@ -55,7 +55,7 @@ def headline(names, shares, label):
 def describe(title, layers):
     maps = [f"{words()['en']['kind.' + layer['kind']].lower()} {' x '.join(map(str, layer['shape']))}"
             for layer in layers if layer["kind"] != "identity"]  # fmt: skip
-    return f"{title}. The values of all layers for it, from left to right: {', '.join(maps)}, then a bar for each class."
+    return f"{title}. The values of all layers for it, from left to right: {', '.join(maps)}; a bar for each class."
 
 
 def draw_layer(axes, layers, i, values):
@@ -80,8 +80,7 @@ def colours():
     from matplotlib.colors import LinearSegmentedColormap
 
     scale = LinearSegmentedColormap.from_list("blue to orange", [BLUE, MIDDLE, ORANGE])
-    scale.set_bad("white")  # the gaps between maps
-    return scale
+    return scale.with_extremes(bad="white")  # the gaps between maps
 
 
 def mosaic(values):

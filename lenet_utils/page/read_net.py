@@ -6,7 +6,7 @@ Only what is described here exactly as PyTorch computes it gets into the page; a
 import torch
 from torch import nn
 
-from ..model import Reshape, evaluation_mode
+from ..model import evaluation_mode
 
 
 def read_net(net, images):
@@ -18,8 +18,7 @@ def read_net(net, images):
     """
     numbers, layers = Numbers(), [{"kind": "input", "name": "Input", "path": "", "shape": [1, 28, 28]}]
     with evaluation_mode(net), torch.no_grad():
-        X = images.to(next(net.parameters(), images).device)
-        answer = net(X)
+        X = pictures = images.to(next(net.parameters(), images).device)
         for path, layer in leaves(net):
             before, X = X, step(path, layer, X)
             described = describe(path, layer, before, X, numbers)
@@ -27,6 +26,7 @@ def read_net(net, images):
             if described["kind"] == "input":
                 layers.pop()  # the net begins with a reshape: that is the picture
             layers.append(described)
+        answer = net(pictures)
     if not torch.allclose(X, answer, atol=1e-4, equal_nan=True):
         raise ValueError(
             "expected a net that does nothing but call its layers in turn, got one whose answer differs from theirs: "
@@ -72,8 +72,6 @@ class Numbers:
     def add(self, tensor):
         if tensor is None:
             return None
-        if tensor.dtype != torch.float32:
-            raise ValueError(f"expected weights of type torch.float32, got {tensor.dtype}: use net.float()")
         start = self.count
         self.parts.append(tensor.detach().cpu().flatten())
         self.count += tensor.numel()
@@ -93,7 +91,9 @@ def describe(path, layer, before, after, numbers):
         if does_what(layer, kind):
             return reader(path, layer, before, after, numbers)
     names = ", ".join(["Reshape (first)", *(kind.__name__ for kind in READERS)])
-    raise ValueError(f"expected layers that the page can compute, got {type(layer).__name__} as layer {path}: it knows {names}")
+    raise ValueError(
+        f"expected layers that the page can compute, got {type(layer).__name__} as layer {path}: it knows {names}"
+    )
 
 
 def expect(path, layer, what, condition):

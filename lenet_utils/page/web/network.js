@@ -1,9 +1,9 @@
 // All layers at a glance: a block for each, with its maps or units, and what the unit at hand sees in them.
 
-import { argmax, place, receptiveFields, softmax } from "./layers.js";
-import { long, percent, say, short } from "./words.js";
+import { argmax, asMaps, place, receptiveFields, softmax } from "./layers.js";
+import { long, percent, rough, say, short } from "./words.js";
 import { make, refill } from "./dom.js";
-import { colourAt, cover, css, drawnAt, greyAt, layout, paint, scaleOf, unitAt } from "./draw.js";
+import { colourAt, cover, drawnAt, greyAt, layout, paint, scaleOf, unitAt } from "./draw.js";
 
 /** The name of a layer for people: "Convolution"; one that does nothing keeps PyTorch's name. */
 export function layerName(layer) {
@@ -116,24 +116,23 @@ function mapsBlock(app, at) {
 
 /** Pixels of the screen for one number: large where a layer has few of them. */
 function cellSize(layer) {
-  if (layer.kind === "input") return 4;
+  if (layer.kind === "input") return 2;
   if (layer.shape.length === 1) return layer.shape[0] > 200 ? 6 : 9;
   const side = Math.max(...layer.shape.slice(1));
   return Math.max(1, Math.round((layer.shape[0] > 8 ? 32 : 56) / side));
 }
 
 function paintLegend(element, { centre, reach }) {
-  const [low, high] = [centre - reach, centre + reach].map(short);
-  element.textContent = "";
-  element.append(make("span", {}, low), make("span", { class: "scale" }), make("span", {}, high));
-  element.title = say("legend", { low, middle: short(centre), high });
+  const [low, middle, high] = [centre - reach, centre, centre + reach].map(centre ? (end) => end.toFixed(2) : rough);
+  refill(element, make("span", {}, low), make("span", { class: "scale" }), make("span", {}, high));
+  element.title = say("legend", { low, middle, high });
 }
 
 /** The answer: a bar for each class, as long as its probability. */
 function barsBlock(app, at) {
   const names = app.names();
   const rows = names.map((name) =>
-    make("div", { class: "bar" }, make("span", { class: "bar-name", title: name }, name), make("span", { class: "track" }, make("i")), make("span", { class: "bar-share" })),
+    make("div", { class: "bar" }, make("span", { class: "bar-name" }, name), make("span", { class: "track" }, make("i")), make("span", { class: "bar-share" })),
   );
   const element = unitsElement(app, at, 0, ...rows);
   element.classList.add("bars");
@@ -163,9 +162,18 @@ function markSeen(app, blocks) {
     block.element.classList.toggle("seen", at < chosen);
     block.element.classList.toggle("chosen", at === chosen);
     if (block.rows) block.rows.forEach((row, i) => row.classList.toggle("unit", at === chosen && i === index));
-    else block.elements.forEach((element, map) => markMap(app.layers[at], element, map, at < chosen ? fields[at] : null, at === chosen ? index : null));
+    else block.elements.forEach((element, map) => markMap(app.layers[at], element, map, sight(app, fields, at, chosen), at === chosen ? index : null));
   });
   nameSliders(app, blocks);
+}
+
+/** The field to be marked in layer `at`: none where the unit sees everything, but for the layer right before it. */
+function sight(app, fields, at, chosen) {
+  if (at >= chosen) return null;
+  const [, rows, columns] = asMaps(app.layers[at].shape);
+  const field = fields[at];
+  const everything = field.rows[0] <= 0 && field.columns[0] <= 0 && field.rows[1] >= rows - 1 && field.columns[1] >= columns - 1;
+  return everything && at > 0 && at < chosen - 1 ? null : field;
 }
 
 function markMap(layer, element, map, field, index) {
@@ -275,8 +283,4 @@ export function otherLayer(app, to) {
     column: clamp(Math.floor(((now.column + 0.5) / from.columns) * there.columns), there.columns),
   };
   return { layer: to, index: unitAt(app.layers[to].shape, position) ?? 0 };
-}
-
-export function swatch(value, scale) {
-  return css(colourAt(value, scale));
 }

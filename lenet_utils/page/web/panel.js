@@ -5,7 +5,7 @@ import { long, percent, say, short } from "./words.js";
 import { find, make, makeSvg, prefersStillness, refill, rove } from "./dom.js";
 import { colourAt, cover, css, drawnAt, greyAt, inkOn, layout, paint, scaleOf } from "./draw.js";
 import { explain, goesTo, inPyTorch } from "./explain.js";
-import { layerColour, layerName, layerScale, shapeText, unitName } from "./network.js";
+import { layerColour, layerName, layerScale, unitName } from "./network.js";
 
 let shownMap = 0; // of a convolution's input: the one whose products are written out
 
@@ -30,7 +30,9 @@ function showUnit(app) {
   const code = app.changes.length || app.source.kind !== "picture" ? null : inPyTorch(app.layers, at, index);
   find("unit-code").textContent = code ? say("code", { code }) : "";
   refill(find("where"), ...whereFigures(app, at, index, facts));
+  find("unit-body").className = `unit-body ${facts.kind}`;
   refill(find("what"), ...WRITE[writer(facts.kind)](app, at, index, facts));
+  refill(find("sums"), ...writeSums(app, at, index, facts));
 }
 
 function writer(kind) {
@@ -170,7 +172,6 @@ function sourceShape(app, at) {
 // ---- what: the numbers
 
 function writeConvolution(app, at, index, facts) {
-  const many = facts.maps.length > 1;
   const map = Math.min(shownMap, facts.maps.length - 1);
   const { cells } = facts.maps[map];
   const columns = app.layers[at].kernel[1];
@@ -178,7 +179,7 @@ function writeConvolution(app, at, index, facts) {
   const weights = scaleOf(facts.maps.flatMap((one) => one.cells.map((cell) => cell.weight)));
   const products = scaleOf(facts.maps.flatMap((one) => one.cells.map((cell) => cell.product)));
   return [
-    many ? mapChooser(app, at, facts, map) : null,
+    facts.maps.length > 1 ? mapChooser(app, at, facts, map) : null,
     make(
       "div",
       { class: "equation" },
@@ -188,7 +189,6 @@ function writeConvolution(app, at, index, facts) {
       sign("="),
       grid(say("products"), cells, columns, "product", (value) => colourAt(value, products)),
     ),
-    sums(facts, many ? say("sum.maps", { count: facts.products, maps: facts.maps.length }) : say("sum", { count: facts.products })),
     writtenOut(facts.maps.flatMap((one) => one.cells), facts),
   ];
 }
@@ -241,13 +241,22 @@ function showMap(app, map) {
   app.select();
 }
 
-/** Sum, bias, and what the activation behind the layer makes of it. */
-function sums(facts, words) {
-  const lines = [[words, long(facts.sum), "sum"]];
-  lines.push([facts.bias === null ? say("bias.none") : say("bias"), long(facts.bias ?? 0), "bias"], [say("together"), long(facts.value), "value"]);
-  const parts = [formula(...lines)];
-  if (facts.activation) parts.push(...writeActivation(facts.activation.kind, facts.value, facts.activation.value));
-  return make("div", { class: "sums" }, ...parts);
+/** Sum, bias, and what the activation (or the softmax) behind the layer makes of it. */
+function writeSums(app, at, index, facts) {
+  if (facts.sum === undefined || facts.bias === undefined) return [];
+  const maps = facts.maps?.length;
+  const words = maps > 1 ? say("sum.maps", { count: facts.products, maps }) : say("sum", { count: facts.products });
+  const addition = formula(
+    [words, long(facts.sum), "sum"],
+    [say(facts.bias === null ? "bias.none" : "bias"), long(facts.bias ?? 0), "bias"],
+    [say("together"), long(facts.value), "value"],
+  );
+  const { activation } = facts;
+  return [
+    addition,
+    ...(activation ? writeActivation(activation.kind, facts.value, activation.value) : []),
+    facts.softmax ? writeSoftmax(facts) : null,
+  ];
 }
 
 function writtenOut(terms, facts) {
@@ -309,7 +318,7 @@ function writeLinear(app, at, index, facts) {
   const head = ["from.unit", "value", "weight", "product"].map((key) => make("th", { scope: "col" }, say(`column.${key}`)));
   const table = make("table", { class: "contributions" }, make("caption", {}, say("strongest", { count: strongest.length })), make("thead", {}, make("tr", {}, ...head, make("td"))), make("tbody", {}, ...rows));
   return [
-    make("div", { class: "beside" }, table, make("div", {}, sums(facts, say("sum", { count: facts.products })), facts.softmax ? writeSoftmax(app, at, index, facts) : null)),
+    table,
     writtenOut(facts.contributions, facts),
   ];
 }
@@ -330,7 +339,7 @@ function restRow(rest) {
   return make("tr", { class: "rest" }, make("th", { scope: "row", colspan: 3 }, say("rest", { count: rest.length })), make("td", {}, short(sum)), make("td"));
 }
 
-function writeSoftmax(app, at, index, facts) {
+function writeSoftmax(facts) {
   const { power, sum, share } = facts.softmax;
   const text = `e^(${long(facts.value)}) / Σ e^z = ${tidy(power)} / ${tidy(sum)} = ${percent(share)}`;
   return make("div", { class: "activation" }, make("p", {}, make("span", { class: "muted" }, say("softmax")), make("span", { class: "numbers" }, text)));
@@ -404,7 +413,11 @@ function buildSteps(app) {
   };
   back.onclick = () => (stop(), step(-1));
   forward.onclick = () => (stop(), step(1));
-  position.oninput = () => (stop(), goTo(Number(position.value)));
+  position.oninput = () => {
+    const chosen = Number(position.value); // before stop, which shows the old position once more
+    stop();
+    goTo(chosen);
+  };
   play.onclick = () => (timer ? stop() : tick());
   return { refresh, stop };
 }
@@ -412,8 +425,4 @@ function buildSteps(app) {
 /** Steps through a map, or through all units of a layer without maps. */
 function stepCount(layer) {
   return layer.shape.length === 3 ? layer.shape[1] * layer.shape[2] : layer.shape[0];
-}
-
-export function layerCaption(layer) {
-  return `${layerName(layer)}, ${shapeText(layer)}`;
 }

@@ -1,8 +1,8 @@
 // The picture at hand: chosen from the test pictures, drawn with a pen, or brought along as a file.
 
-import { argmax, receptiveFields } from "./layers.js";
+import { receptiveFields } from "./layers.js";
 import { say } from "./words.js";
-import { find, make, refill, rove } from "./dom.js";
+import { find, make, refill } from "./dom.js";
 import { cover, greyAt, paint } from "./draw.js";
 
 const SIDE = 28;
@@ -231,13 +231,4 @@ function overlaps(start, length, count) {
     found.push([at, Math.min(at + 1, start + length) - Math.max(at, start)]);
   }
   return found;
-}
-
-export function buildPictureKeys() {
-  rove(find("pictures"), "button", (button) => button.click());
-}
-
-/** The answer to a picture, in words: class, probability, and whether the label agrees. */
-export function answerOf(scores) {
-  return argmax(scores);
 }

@@ -2,7 +2,7 @@
 
 import { argmax, forward, softmax } from "./layers.js";
 import { languages, learnWords, percent, say, speak, spoken } from "./words.js";
-import { find, make, refill, rove, segmented } from "./dom.js";
+import { find, refill, rove, segmented } from "./dom.js";
 import { learnColours } from "./draw.js";
 import { copyLayers } from "./edits.js";
 import { countParameters } from "./explain.js";
@@ -83,13 +83,11 @@ function hover(unit) {
 
 /** Choose a unit for good; `stepping` goes on playing, `focus` takes the keyboard along. */
 function pin(unit, { focus = false, stepping = false } = {}) {
-  const otherwise = app.pinned.layer !== unit.layer;
   app.pinned = unit;
   app.hovered = null;
   if (!stepping) views.panel.stop();
   select();
-  if (otherwise) views.changes.refresh();
-  else views.changes.refresh();
+  views.changes.refresh();
   if (focus) views.network.focus();
 }
 
@@ -242,6 +240,7 @@ function start() {
   find("theme").onclick = () => setTheme(document.documentElement.dataset.theme === "dark" ? "light" : "dark");
   document.documentElement.classList.add("live");
   setTheme(dark.matches ? "dark" : "light");
+  find("to-one").onclick = () => find("one").scrollIntoView();
   rove(find("pictures"), "button", (button) => button.click());
   app.pixels = app.pictures[0];
   app.outputs = forward(app.layers, app.pixels);

@@ -36,6 +36,12 @@ export function long(value) {
   return Math.abs(value) < 1e6 ? written(value, 4) : value.toExponential(4);
 }
 
+/** A number with two digits that count: for the ends of a scale. */
+export function rough(value) {
+  const digits = Math.max(0, 1 - Math.floor(Math.log10(Math.abs(value) || 1)));
+  return written(value, Math.min(digits, 6));
+}
+
 export function percent(fraction) {
   return `${(100 * fraction).toFixed(1)} %`;
 }

@@ -1,0 +1,877 @@
+"""The live page: what goes into it, and what it does in a real browser, with PyTorch as the oracle."""
+
+import base64
+import io
+import json
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import time
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import lenet_utils
+from lenet_utils import explore, lenet
+from lenet_utils.data import LABELS, read_split
+from lenet_utils.page import document, live, pack, picture
+from lenet_utils.page.read_net import read_net
+
+WEB = document.WEB
+EVIL = "</script><img src=x onerror=\"hacked=1\"> & 'quoted' <!--"
+WIDTHS = (360, 800, 1280, 1920)
+
+
+class TheNotesReshape(nn.Module):
+    def forward(self, x):
+        return x.view(-1, 1, 28, 28)
+
+
+TheNotesReshape.__name__ = "Reshape"  # as a learner who copies the note names it
+
+
+def notes_net():
+    """The study note's network: no activation between its last two linear layers."""
+    layers = [layer for i, layer in enumerate(lenet()) if i not in (0, 11)]
+    return nn.Sequential(TheNotesReshape(), *layers)
+
+
+def modern_net():
+    """ReLU and max pooling, and the other layers that the page knows."""
+    return nn.Sequential(
+        nn.Sequential(nn.Conv2d(1, 5, 3, stride=(2, 1), padding=(1, 2), bias=False), nn.BatchNorm2d(5), nn.ReLU()),
+        nn.MaxPool2d(3, stride=2, padding=1),
+        nn.Sequential(nn.Conv2d(5, 12, (3, 2), padding="valid"), nn.Tanh(), nn.Dropout(), nn.AvgPool2d(2, padding=1)),
+        nn.Conv2d(12, 12, 3, padding="same"), nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(), nn.Linear(12, 20), nn.BatchNorm1d(20), nn.ReLU(), nn.Identity(), nn.Linear(20, 10),
+    )  # fmt: skip
+
+
+NETS = {"the note's": notes_net, "the corrected one": lenet, "a modern one": modern_net}
+
+
+def grown(make_net):
+    """A net whose weights are large enough that its answers differ, and whose averages are not those of the start."""
+    torch.manual_seed(1)
+    net = make_net()
+    gain = 6 if any(isinstance(layer, nn.Sigmoid) for layer in net) else 2  # sigmoids flatten
+    for layer in net.modules():
+        if isinstance(layer, (nn.Conv2d, nn.Linear)):
+            nn.init.normal_(layer.weight, std=gain / layer.weight[0].numel() ** 0.5)
+        if isinstance(layer, (nn.BatchNorm1d, nn.BatchNorm2d)):
+            nn.init.uniform_(layer.running_mean)
+            nn.init.uniform_(layer.running_var, 0.2, 3)
+            nn.init.normal_(layer.weight)
+            nn.init.normal_(layer.bias)
+    return net.eval()
+
+
+@pytest.fixture(scope="module")
+def data():
+    images, labels = read_split("t10k")
+    return images[:20].unsqueeze(1).float().div(255), labels[:20]
+
+
+@pytest.fixture(scope="module")
+def net():
+    return grown(lenet)
+
+
+@pytest.fixture(scope="module")
+def saved(net, data, tmp_path_factory):
+    return explore(net, *data).save(tmp_path_factory.mktemp("page") / "lenet.html")
+
+
+@pytest.fixture
+def opened(browser, saved):
+    """A function that opens a saved page in a fresh context; errors and refused actions in it fail the test."""
+    contexts, troubles = [], []
+
+    def open_page(path=saved, in_frame=False, **options):
+        context = browser.new_context(**({"viewport": {"width": 1280, "height": 900}} | options))
+        contexts.append(context)
+        page = context.new_page()
+        page.on("pageerror", lambda error: troubles.append(str(error)))
+        page.on("console", lambda message: troubles.append(message.text) if message.type == "error" else None)
+        page.goto(path.as_uri())
+        shown = page.frames[1] if in_frame else page
+        if options.get("java_script_enabled", True):
+            until(shown, "globalThis.lenet?.answers.length > 0")
+        return shown
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert troubles == []
+
+
+def torch_outputs(net, image):
+    """What comes out of each innermost layer of `net`, as a list of flat arrays; the picture first."""
+    outputs, X = [image.flatten().numpy()], image[None]
+    with torch.inference_mode():
+        for layer in [m for m in net.modules() if not any(m.children())]:
+            X = layer(X)
+            outputs.append(X.flatten().numpy())
+    return outputs
+
+
+def page_outputs(page):
+    """The same from the page, for the picture that it shows."""
+    packed = page.evaluate("""() => lenet.outputs.map((output) => {
+        const bytes = new Uint8Array(new Float32Array(output).buffer);
+        let text = "";
+        for (const byte of bytes) text += String.fromCharCode(byte);
+        return btoa(text);
+    })""")
+    return [np.frombuffer(base64.b64decode(text), "<f4") for text in packed]
+
+
+def assert_same_outputs(page, net, image, rtol=0):
+    expected, got = torch_outputs(net, image), page_outputs(page)
+    expected = expected[len(expected) - len(got) :]  # a net that begins with Reshape: that is the picture
+    assert len(got) == len(expected)
+    for ours, theirs in zip(got, expected):
+        np.testing.assert_allclose(ours, theirs, rtol=rtol, atol=1e-4)
+
+
+def until(page, condition, seconds=10):
+    """Wait for a condition in the page; Playwright's own way evaluates text there, which the page's policy refuses."""
+    end = time.monotonic() + seconds
+    while not page.evaluate(condition):
+        assert time.monotonic() < end, condition
+        time.sleep(0.02)
+
+
+def notebook_around(page):
+    """A page with the HTML of a notebook's output in it."""
+    return f"<!doctype html><meta charset=utf-8><body style='margin: 0'>{page._repr_html_()}"
+
+
+def number(text):
+    return float(text.replace("−", "-").strip().removeprefix("= "))
+
+
+# ---- computing
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("name", NETS)
+def test_every_activation_is_pytorchs(name, data, opened, tmp_path):
+    net = grown(NETS[name])
+    page = opened(explore(net, *data).save(tmp_path / "net.html"))
+    spreads = []
+    for i, image in enumerate(data[0]):
+        page.evaluate("(i) => lenet.choose(i)", i)
+        assert_same_outputs(page, net, image)
+        spreads.append(page_outputs(page)[-1])
+    assert np.std(spreads, axis=0).max() > 0.1  # the pictures do not all look the same to it
+
+
+@pytest.mark.browser
+def test_pixels_that_are_no_bytes_stay_exact(net, opened, tmp_path):
+    images = torch.rand(2, 1, 28, 28)
+    page = opened(explore(net, images, torch.tensor([3, 4])).save(tmp_path / "noise.html"))
+    page.evaluate("lenet.choose(1)")
+    assert_same_outputs(page, net, images[1])
+
+
+@pytest.mark.browser
+def test_the_answer_is_the_networks(net, data, opened):
+    page = opened()
+    page.get_by_role("radio", name="Picture 7:").click()
+    with torch.inference_mode():
+        shares = net(data[0][7:8]).softmax(dim=1)[0]
+    assert page.locator("#answer").inner_text() == LABELS[shares.argmax()]
+    assert page.locator("#answer-share").inner_text() == f"{shares.max():.1%}".replace("%", " %")
+    assert LABELS[data[1][7]] in page.locator("#verdict").inner_text() or "✓" in page.locator("#verdict").inner_text()
+    until(page, "document.getElementById('announcer').textContent.length > 0")
+    assert LABELS[shares.argmax()] in page.locator("#announcer").inner_text()
+
+
+# ---- drawing and files
+
+
+@pytest.mark.browser
+def test_drawing_with_the_mouse_changes_the_answer_while_the_button_is_down(opened):
+    page = opened()
+    page.get_by_role("button", name="Empty").click()
+    before = page_outputs(page)
+    assert not before[0].any()
+    box = page.locator("#pad").bounding_box()
+    page.mouse.move(box["x"] + 40, box["y"] + 40)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 180, box["y"] + 40, steps=5)
+    drawn = page_outputs(page)
+    assert drawn[0].reshape(28, 28)[5, 5:22].min() > 0.9 and drawn[0].reshape(28, 28)[10:].max() == 0
+    assert abs(drawn[-1] - before[-1]).max() > 0.01
+    page.mouse.up()
+    page.mouse.move(box["x"] + 100, box["y"] + 150, steps=3)
+    assert (page_outputs(page)[0] == drawn[0]).all()  # nothing is drawn with the button up
+    assert page.locator("#verdict").inner_text() == ""  # a drawing has no label
+
+
+@pytest.mark.browser
+def test_drawing_and_erasing_with_keys(opened):
+    page = opened()
+    page.get_by_role("button", name="Empty").click()
+    page.locator("#pad").focus()
+    for key in ("ArrowLeft", "Space", "Shift+ArrowDown", "Shift+ArrowDown"):
+        page.keyboard.press(key)
+    pixels = page_outputs(page)[0].reshape(28, 28)
+    assert pixels[14:17, 13].min() == 1 and pixels[20:].max() == 0
+    page.get_by_role("button", name="Eraser").click()
+    page.locator("#pad").focus()
+    page.keyboard.press("Space")
+    assert page_outputs(page)[0].reshape(28, 28)[16, 13] == 0
+
+
+def png_of(array):
+    from PIL import Image
+
+    file = io.BytesIO()
+    Image.fromarray(array).save(file, "PNG")
+    return {"name": "mine.png", "mimeType": "image/png", "buffer": file.getvalue()}
+
+
+@pytest.mark.browser
+def test_a_dark_thing_on_white_is_inverted_centred_and_shrunk_by_averages(opened):
+    page = opened()
+    photograph = np.full((300, 400), 255, np.uint8)
+    photograph[20:132, 250:306] = 0  # 112 x 56: four pixels of the file to one of the page
+    photograph[20:22, 250:306] = 255
+    photograph[20, 250] = 0  # it begins here, and half of the first row of pixels is white
+    page.locator("#file").set_input_files(png_of(photograph))
+    until(page, "lenet.source.kind === 'file'")
+    pixels = page_outputs(page)[0].reshape(28, 28)
+    assert pixels[1:, 7:21] == pytest.approx(1) and pixels[0, 8:21] == pytest.approx(0.5)
+    assert pixels[:, :7].max() == 0 and pixels[:, 21:].max() == 0
+    page.locator("#file").set_input_files(png_of(255 - photograph))
+    page.wait_for_timeout(100)
+    assert page_outputs(page)[0].reshape(28, 28) == pytest.approx(pixels, abs=1e-6)  # bright on dark stays as it is
+
+
+@pytest.mark.browser
+def test_a_file_that_is_no_picture_is_told(opened):
+    page = opened()
+    page.locator("#file").set_input_files({"name": "<b>.png", "mimeType": "image/png", "buffer": b"no picture"})
+    until(page, "document.getElementById('message').textContent !== ''")
+    assert page.locator("#message").inner_text() == "<b>.png is no picture that this browser can open."
+
+
+# ---- one unit
+
+
+def focus_by_tab(page, selector):
+    for _ in range(80):
+        page.keyboard.press("Tab")
+        if page.evaluate("(selector) => document.activeElement.matches(selector)", selector):
+            return
+    raise AssertionError(f"Tab does not lead to {selector}")
+
+
+@pytest.mark.browser
+def test_by_keyboard_alone_to_a_unit_whose_sum_is_pytorchs(net, data, opened):
+    page = opened()
+    focus_by_tab(page, "#pictures button")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")
+    focus_by_tab(page, '[role="slider"]')
+    for key in ["Shift+ArrowRight"] * 3 + ["Home"] + ["PageDown"] * 5 + ["ArrowDown"] * 4 + ["ArrowRight"] * 6:
+        page.keyboard.press(key)
+    assert page.locator("#unit-title").inner_text() == "Convolution, map 5, row 4, column 6"
+    label = page.evaluate("document.activeElement.ariaLabel + ' / ' + document.activeElement.ariaValueText")
+    assert label.startswith("Convolution, map 5 / map 5, row 4, column 6: ")
+    with torch.inference_mode():
+        window = net[:4](data[0][2:3])[0, :, 4:9, 6:11]
+        total = (window * net[4].weight[5]).sum()
+        value = net[:5](data[0][2:3])[0, 5, 4, 6]
+    assert number(page.locator('[data-number="sum"]').inner_text()) == pytest.approx(total.item(), abs=1e-4)
+    assert number(page.locator('[data-number="bias"]').inner_text()) == pytest.approx(net[4].bias[5].item(), abs=1e-4)
+    assert number(page.locator('[data-number="value"]').inner_text()) == pytest.approx(value.item(), abs=1e-4)
+    assert page.locator("#unit-code").inner_text() == "In PyTorch: net[:5](X)[0, 5, 4, 6]"
+    sigmoid = page.locator('[data-number="activation"]').inner_text()
+    assert number(sigmoid.split("=")[-1]) == pytest.approx(value.sigmoid().item(), abs=1e-4)
+    focus_by_tab(page, ".chip")
+    page.keyboard.press("ArrowRight")  # the second of the six maps
+    page.keyboard.press("ArrowRight")
+    grids = page.locator(".grid").all()
+    shown = [np.array([number(cell) for cell in grid.locator("td").all_inner_texts()]).reshape(5, 5) for grid in grids]
+    weights = net[4].weight[5, 2].detach()
+    expected = window[2].clone(), weights, window[2].clone() * weights
+    for ours, theirs in zip(shown, expected):
+        np.testing.assert_allclose(ours, theirs.numpy(), atol=6e-4)
+    assert page.evaluate("document.activeElement.ariaChecked") == "true"  # the focus stays where it was
+
+
+@pytest.mark.browser
+def test_a_written_out_line_adds_up(opened):
+    page = opened()
+    page.evaluate("lenet.pin({ layer: 8, index: 17 })")
+    page.locator(".written summary").click()
+    line = page.locator(".written p").first.inner_text()
+    terms, result = line.split(" = ")
+    assert terms.count("×") == 400
+    computed = eval(terms.replace("−", "-").replace("×", "*"))
+    assert computed == pytest.approx(number(result), abs=400 * 2e-3)
+
+
+UNITS = {
+    "the corrected one": {
+        (3, 200): "The mean of 4 numbers",
+        (7, 137): "5 × 25 + 2 × 5 + 2 = 137",
+        (12, 9): "Softmax, over all classes",
+        (0, 30): "Reshape only writes the 784 numbers",
+    },
+    "a modern one": {
+        (4, 200): "The largest of 9 numbers",
+        (2, 20): "minus the mean seen in training",
+        (7, 20): "Dropout lets everything through",
+    },
+}
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("name", UNITS)
+def test_other_units_are_written_out_too(name, data, opened, tmp_path):
+    page = opened(explore(grown(NETS[name]), *data).save(tmp_path / "net.html"))
+    outputs = page_outputs(page)
+    for (layer, index), expected in UNITS[name].items():
+        page.evaluate("(unit) => lenet.pin(unit)", {"layer": layer, "index": index})
+        text = page.locator("#unit-body").inner_text()
+        assert expected in text and "undefined" not in text and "NaN" not in text and "{" not in text
+        assert number(page.locator("#unit-value").inner_text()) == pytest.approx(outputs[layer][index], abs=1e-4)
+        for shown in page.locator('p[data-number="value"]').all_inner_texts():
+            assert number(shown.split("=")[-1]) == pytest.approx(outputs[layer][index], abs=1e-4)
+
+
+RECTANGLE = "(element) => element.getBoundingClientRect().toJSON()"
+
+
+@pytest.mark.browser
+def test_the_receptive_field_is_where_the_gradient_is(opened):
+    page = opened()
+    for layer, unit in [(1, 0), (1, 400), (3, 100), (4, 333), (6, 399), (6, 12), (8, 5)]:
+        page.evaluate("(unit) => lenet.pin(unit)", {"layer": layer, "index": unit})
+        pad, field = (page.locator(f"#pad {part}").evaluate(RECTANGLE) for part in ("canvas", ".field"))
+        sides = (("top", "top", 0), ("bottom", "top", 1), ("left", "left", 0), ("right", "left", 1))
+        shown = [round((field[side] - pad[start]) / pad["width"] * 28) - last for side, start, last in sides]
+        assert shown == seen_by(layer + 1, unit)
+
+
+@pytest.mark.browser
+def test_pointing_shows_a_unit_and_leaving_shows_the_chosen_one_again(opened):
+    page = opened()
+    chosen = page.locator("#unit-title").inner_text()
+    box = page.locator('.layer[data-layer="3"] .map').nth(2).bounding_box()
+    page.mouse.move(box["x"] + box["width"] * 3.5 / 14, box["y"] + box["height"] * 9.5 / 14)
+    assert page.locator("#unit-title").inner_text() == "Average pooling, map 2, row 9, column 3"
+    page.mouse.move(5, 5)
+    assert page.locator("#unit-title").inner_text() == chosen
+    page.mouse.click(box["x"] + 1, box["y"] + 1)
+    page.mouse.move(5, 5)
+    assert page.locator("#unit-title").inner_text() == "Average pooling, map 2, row 0, column 0"
+
+
+@pytest.mark.browser
+def test_a_tap_chooses_a_unit(opened):
+    page = opened(viewport={"width": 360, "height": 700}, has_touch=True, is_mobile=True)
+    page.locator('.layer[data-layer="10"] .map').tap(position={"x": 2, "y": 2})
+    assert page.locator("#unit-title").inner_text() == "Linear, unit 0"
+
+
+@pytest.mark.browser
+def test_playing_steps_through_the_windows_until_it_is_stopped(opened):
+    page = opened()
+    page.evaluate("lenet.pin({ layer: 4, index: 200 })")
+    page.locator("#step-speed").fill("40")
+    page.get_by_role("button", name="Play").click()
+    until(page, "lenet.pinned.index >= 203")
+    page.get_by_role("button", name="Pause").click()
+    index = page.evaluate("lenet.pinned.index")
+    page.wait_for_timeout(120)
+    assert page.evaluate("lenet.pinned.index") == index
+    page.get_by_role("button", name="One back").click()
+    assert page.evaluate("lenet.pinned.index") == index - 1
+    page.locator("#step-position").fill("99")
+    page.get_by_role("button", name="One on").click()
+    assert page.evaluate("lenet.pinned.index") == 200  # around the end of the map, not into the next one
+
+
+@pytest.mark.browser
+def test_nothing_plays_for_those_who_want_no_motion(opened):
+    page = opened(reduced_motion="reduce")
+    assert not page.locator("#step-play").is_visible() and page.locator("#step-still").is_visible()
+    page.get_by_role("button", name="One on").click()
+    assert page.locator(".track i").first.evaluate("(bar) => getComputedStyle(bar).transitionDuration") == "0s"
+
+
+# ---- changing the network
+
+
+def swapped(net, kind, replacement):
+    layers = [replacement() if isinstance(layer, kind) else layer for layer in net]
+    for i, layer in enumerate(layers):
+        if isinstance(layer, nn.MaxPool2d):
+            layers[i] = nn.MaxPool2d(2, 2)
+    return nn.Sequential(*layers)
+
+
+def with_filter_zeroed(net, layer, unit):
+    copy = lenet().eval()
+    copy.load_state_dict(net.state_dict())
+    with torch.no_grad():
+        copy[layer].weight[unit] = 0
+        copy[layer].bias[unit] = 0
+    return copy
+
+
+@pytest.mark.browser
+def test_changes_do_what_they_do_in_pytorch_and_one_button_takes_them_back(net, data, opened):
+    page = opened()
+    restore = page.get_by_role("button", name="Restore the trained network")
+    before = page_outputs(page)
+    assert restore.is_disabled()
+
+    page.get_by_role("radio", name="Max", exact=True).click()
+    assert_same_outputs(page, swapped(net, nn.AvgPool2d, lambda: nn.MaxPool2d(2, 2)), data[0][0])
+    assert page.locator("#change-list").inner_text() == "Max pooling: all layers"
+    restore.click()
+    assert all((a == b).all() for a, b in zip(page_outputs(page), before))
+
+    page.get_by_role("radio", name="ReLU", exact=True).click()
+    # Without sigmoids the values go into the hundreds, where float32 itself is coarser than 1e-4.
+    assert_same_outputs(page, swapped(net, nn.Sigmoid, nn.ReLU), data[0][0], rtol=2e-6)
+    restore.click()
+
+    page.evaluate("lenet.pin({ layer: 4, index: 333 })")
+    page.get_by_role("button", name="Filter 3 of Convolution 4 to zero").click()
+    assert_same_outputs(page, with_filter_zeroed(net, 4, 3), data[0][0])
+    page.evaluate("lenet.pin({ layer: 8, index: 17 })")
+    restore.click()
+    page.get_by_role("button", name="unit 17 of Linear 8 to zero").click()
+    assert_same_outputs(page, with_filter_zeroed(net, 8, 17), data[0][0])
+    restore.click()
+
+    page.get_by_role("radio", name="this layer").click()
+    page.get_by_role("button", name="Add").click()
+    noisy = page_outputs(page)
+    assert all((a == b).all() for a, b in zip(noisy[:8], before)) and abs(noisy[8] - before[8]).max() > 0.01
+    restore.click()
+    assert all((a == b).all() for a, b in zip(page_outputs(page), before))
+    assert page.locator("#change-list li").count() == 0 and restore.is_disabled()
+
+
+@pytest.mark.browser
+def test_the_score_on_the_pictures_is_counted_anew_after_a_change(net, data, opened):
+    page = opened()
+    with torch.inference_mode():
+        right = (net(data[0]).argmax(dim=1) == data[1]).sum().item()
+        swap = (swapped(net, nn.Sigmoid, nn.ReLU)(data[0]).argmax(dim=1) == data[1]).sum().item()
+    assert page.locator("#score").inner_text() == f"Right on {right} of these 20 pictures."
+    page.get_by_role("radio", name="ReLU", exact=True).click()
+    until(page, "document.getElementById('score').textContent.includes('as trained')")
+    assert page.locator("#score").inner_text() == f"Right on {swap} of these 20 pictures; as trained, on {right}."
+
+
+# ---- for everybody
+
+
+NAMELESS = """() => [...document.querySelectorAll("button, input:not([hidden]), [tabindex], [role]")]
+    .filter((element) => element.getAttribute("role") !== "status")
+    .filter((element) => !(element.ariaLabel || element.textContent.trim() || element.labels?.[0]?.textContent.trim()))
+    .map((element) => element.outerHTML)"""
+
+
+@pytest.mark.browser
+def test_every_control_has_a_name_and_the_network_one_tab_stop(opened):
+    page = opened()
+    for layer in range(13):
+        page.evaluate("(layer) => lenet.pin({ layer, index: 3 })", layer)
+        assert page.locator('#layers [role="slider"][tabindex="0"]').count() == 1
+        assert page.evaluate(NAMELESS) == []
+
+
+def luminance(colour):
+    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def contrast(one, other):
+    low, high = sorted((luminance(one), luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_contrasts_of_the_colours_in_use(theme, opened):
+    page = opened(color_scheme=theme)
+    assert page.evaluate("document.documentElement.dataset.theme") == theme
+    names = re.findall(r"^  --([\w-]+): #", (WEB / "page.css").read_text().split("}")[0], re.MULTILINE)
+    read = "(name) => getComputedStyle(document.documentElement).getPropertyValue('--' + name).trim()"
+    colours = {name: page.evaluate(read, name) for name in names}
+    for ground in ("ground", "card", "sunk"):
+        for text in ("text", "muted", "accent", "good", "bad", "mark"):
+            assert contrast(colours[text], colours[ground]) >= 4.5, (text, ground)
+        for part in ("edge", "below", "above"):
+            assert contrast(colours[part], colours[ground]) >= 3, (part, ground)
+    assert contrast(colours["on-accent"], colours["accent"]) >= 4.5
+
+
+@pytest.mark.browser
+def test_the_numbers_in_coloured_cells_can_be_read(opened):
+    for theme in ("light", "dark"):
+        page = opened(color_scheme=theme)
+        page.evaluate("lenet.pin({ layer: 4, index: 333 })")
+        pairs = page.evaluate("""() => [...document.querySelectorAll(".grid td")].map((cell) =>
+            ["color", "backgroundColor"].map((part) => getComputedStyle(cell)[part].match(/\\d+/g).map(Number)))""")
+        assert len(pairs) == 75
+        for pair in pairs:
+            assert contrast(*("#" + bytes(colour[:3]).hex() for colour in pair)) >= 4.5
+
+
+TOO_WIDE = """() => [...document.querySelectorAll("section *")].filter((element) =>
+    element.getBoundingClientRect().right > element.closest("section").getBoundingClientRect().right + 1)
+    .map((element) => element.outerHTML.slice(0, 120))"""
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_nothing_is_wider_than_the_page(language, opened):
+    page = opened()
+    page.locator("#languages button").nth(["en", "zh"].index(language)).click()
+    for layer, index in ((0, 0), (1, 783), (2, 5), (3, 5), (4, 1599), (7, 399), (8, 119), (12, 9)):
+        page.evaluate("(unit) => lenet.pin(unit)", {"layer": layer, "index": index})
+        for element in page.locator(".written:not([open]) summary").all():
+            element.click()
+        for width in WIDTHS:
+            page.set_viewport_size({"width": width, "height": 800})
+            assert page.evaluate(TOO_WIDE) == [], (layer, width)
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+@pytest.mark.browser
+def test_the_page_speaks_both_languages(net, data, opened, tmp_path):
+    page = opened()
+    english = page.locator("body").inner_text()
+    page.get_by_role("radio", name="中文").click()
+    chinese = page.locator("body").inner_text()
+    assert page.evaluate("document.documentElement.lang") == "zh-Hans"
+    assert "卷积" in chinese and "短靴" in chinese
+    left = set(re.findall(r"[A-Za-z]{3,}", chinese)) - {"English", "PyTorch", "net", "Sigmoid", "Tanh", "ReLU", "Space",
+                                                         "Shift", "Tab", "Page", "Down"}  # fmt: skip
+    assert left == set()
+    page.get_by_role("radio", name="English").click()
+    assert page.locator("body").inner_text() == english
+    page = opened(explore(net, *data, language="zh").save(tmp_path / "zh.html"))
+    assert page.locator("#title").inner_text() == "走进你的网络"
+
+
+def test_both_languages_have_the_same_labels_with_the_same_places():
+    english, chinese = document.words()["en"], document.words()["zh"]
+    assert list(english) == list(chinese)
+    for key in english:
+        assert re.findall(r"\{\w+\}", english[key]).sort() == re.findall(r"\{\w+\}", chinese[key]).sort()
+        assert chinese[key].strip() and english[key].strip()
+    assert english["classes"].split("|") == list(LABELS) and len(chinese["classes"].split("|")) == len(LABELS)
+
+
+def test_every_label_is_used_and_every_used_one_is_there():
+    code = "".join(path.read_text(encoding="utf-8") for path in WEB.glob("*.*") if path.suffix in (".js", ".html"))
+    keys = set(document.words()["en"])
+    used = set(re.findall(r'(?:say\(|data-say=|data-label=)"([\w.]+)"', code))
+    assert used <= keys
+    unused = {key for key in keys - used if not key.startswith(("kind.", "short.", "language.", "column."))}
+    assert all(f'"{key}"' in code for key in unused), unused
+
+
+# ---- safe and self-contained
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("where", ["the file", "the notebook"])
+def test_names_and_titles_stay_text(where, net, data, opened, tmp_path):
+    shown = explore(net, *data, names=[f"{EVIL} {i}" for i in range(10)], title=EVIL + "\u2028")
+    path = shown.save(tmp_path / "evil.html")
+    if where == "the notebook":
+        path.write_text(notebook_around(shown), encoding="utf-8")
+    page = opened(path, in_frame=where == "the notebook")
+    assert page.locator("#title").inner_text().strip() == EVIL
+    assert page.evaluate("document.title").strip() == EVIL
+    assert EVIL in page.locator(".bar-name").first.inner_text()
+    assert page.locator("img[src=x]").count() == 0
+    assert page.evaluate("typeof hacked") == "undefined"
+
+
+@pytest.mark.browser
+def test_no_request_leaves_the_page(browser, saved):
+    context = browser.new_context()
+    page, asked = context.new_page(), []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(saved.as_uri())
+    until(page, "globalThis.lenet?.answers.length > 0")
+    page.get_by_role("radio", name="Picture 3:").click()
+    page.locator("#file").set_input_files(png_of(np.eye(40, dtype=np.uint8) * 255))
+    page.wait_for_timeout(200)
+    assert [url for url in asked if not url.startswith(("data:", "blob:"))] == [saved.as_uri()]
+    refused = page.evaluate("fetch('data:text/plain,x').then(() => 'sent', () => 'refused')")
+    assert refused == "refused"  # the page's own policy, even for what would not leave the machine
+    context.close()
+
+
+def test_the_modules_use_nothing_that_could_run_or_fetch_text():
+    code = "".join(path.read_text(encoding="utf-8") for path in WEB.glob("*.js"))
+    for word in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "Function(", "fetch(",
+                 "XMLHttpRequest", "WebSocket", "import(", "http:", "https:", "localStorage"):  # fmt: skip
+        assert word not in code.replace("http://www.w3.org/2000/svg", ""), word
+
+
+@pytest.mark.browser
+def test_the_notebooks_frame_is_alive_and_can_reach_nothing_around_it(net, data, opened, tmp_path):
+    path = tmp_path / "notebook.html"
+    path.write_text(notebook_around(explore(net, *data)), encoding="utf-8")
+    frame = opened(path, in_frame=True)
+    assert_same_outputs(frame, net, data[0][0])
+    reached = frame.evaluate("() => { try { return parent.document.title } catch { return 'refused' } }")
+    assert reached == "refused"
+
+
+# ---- the picture that stands in, and the file
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("where", ["the file", "the notebook"])
+def test_without_scripts_a_picture_stands_in(where, net, data, opened, tmp_path):
+    path, shown = tmp_path / "page.html", explore(net, *data)
+    path.write_text(notebook_around(shown) if where == "the notebook" else shown.html, encoding="utf-8")
+    page = opened(path, java_script_enabled=False)
+    image = page.get_by_alt_text("The network's answer to picture 0")
+    assert image.bounding_box()["width"] > 700
+    assert not page.locator("#page").is_visible() if where == "the file" else True
+    box = image.bounding_box()
+    middle = page.screenshot(clip={"x": box["x"] + 5, "y": box["y"] + 100, "width": 120, "height": 150})
+    from PIL import Image
+
+    assert np.asarray(Image.open(io.BytesIO(middle)).convert("L")).min() < 20  # the black picture of a boot
+
+
+def test_the_bundle_has_html_a_picture_and_a_description(net, data):
+    bundle = explore(net, *data)._repr_mimebundle_()
+    assert base64.b64decode(bundle["image/png"]).startswith(b"\x89PNG")
+    assert bundle["text/plain"].startswith("The network's answer to picture 0: ")
+    assert "convolution 6 x 28 x 28" in bundle["text/plain"]
+    alt = re.search(r'<img [^>]*alt="([^"]*)"', bundle["text/html"])[1]
+    assert len(alt) > 100 and 'sandbox="allow-scripts allow-downloads"' in bundle["text/html"]
+
+
+def test_the_picture_tells_the_answer_of_pytorch(net, data):
+    with torch.inference_mode():
+        shares = net(data[0][:1]).softmax(dim=1)[0]
+    assert f"{LABELS[shares.argmax()]}, {shares.max():.1%}" in explore(net, *data).alt
+    outputs = picture.all_outputs(net, data[0][:1], read_net(net, data[0])[0])
+    for ours, theirs in zip(outputs, torch_outputs(net, data[0][0])[1:]):
+        np.testing.assert_array_equal(ours.flatten(), theirs)
+
+
+def test_any_name_can_be_drawn(data):
+    net = nn.Sequential(nn.Flatten(), nn.Linear(784, 2))
+    alt = explore(net, data[0], torch.zeros(20, dtype=torch.int64), names=["$x_", "100 % {wool} \\"]).alt
+    assert "$x_" in alt
+
+
+def test_maps_side_by_side():
+    whole = picture.mosaic(np.arange(12.0).reshape(4, 1, 3))
+    np.testing.assert_array_equal(whole[0], [0, 1, 2, np.nan, 3, 4, 5])
+    np.testing.assert_array_equal(whole[2], [6, 7, 8, np.nan, 9, 10, 11])
+    assert picture.mosaic(np.zeros(84)).shape == (12, 7) and picture.mosaic(np.zeros(7)).shape == (7, 1)
+
+
+def test_the_file_is_small_and_whole(net, data):
+    many = torch.rand(100, 1, 28, 28).mul(255).round().div(255)
+    page = explore(net, many, torch.zeros(100, dtype=torch.int64))
+    assert len(page.html.encode()) < 1_000_000 and len(page._repr_html_().encode()) < 1_000_000
+
+
+def test_saving_replaces_a_file_whole_or_not_at_all(net, data, tmp_path, monkeypatch):
+    page, path = explore(net, *data), tmp_path / "lenet.html"
+    path.write_text("the old one")
+    with monkeypatch.context() as patch:
+        patch.setattr(pathlib.Path, "write_text", disk_full)
+        with pytest.raises(OSError, match="full"):
+            page.save(path)
+    assert path.read_text() == "the old one" and os.listdir(tmp_path) == ["lenet.html"]
+    assert page.save(str(path)) == path
+    assert path.read_text(encoding="utf-8") == page.html and page.html.startswith("<!doctype html>")
+    assert os.listdir(tmp_path) == ["lenet.html"]
+
+
+def disk_full(path, *args, **kwargs):
+    path.touch()
+    raise OSError("the disk is full")
+
+
+def test_the_page_is_a_copy_and_the_net_stays_as_it_was(data):
+    net = grown(lenet).train()
+    net[1].eval()
+    before, random = {k: v.clone() for k, v in net.state_dict().items()}, torch.get_rng_state()
+    page = explore(net, *data)
+    html = page.html
+    assert [layer.training for layer in net] == [i != 1 for i in range(13)] and net.training
+    assert all(torch.equal(before[k], v) for k, v in net.state_dict().items())
+    assert torch.equal(random, torch.get_rng_state()) and all(p.grad is None for p in net.parameters())
+    with torch.no_grad():
+        net[1].weight.zero_()
+    assert page.html is html and explore(net, *data).html != html
+
+
+# ---- what may go in
+
+X, y = torch.zeros(3, 1, 28, 28), torch.zeros(3, dtype=torch.int64)
+WRONG = {
+    "no net": ((None, X, y), "a torch.nn.Sequential, got NoneType"),
+    "a net of one's own": ((nn.Linear(784, 10), X, y), "whose layers can be read in their order, got Linear"),
+    "no tensors": ((lenet(), X.numpy(), y), "as two tensors, got ndarray and Tensor"),
+    "no channel": ((lenet(), X[:, 0], y), r"shape \(N, 1, 28, 28\).*got torch.float32 and \(3, 28, 28\)"),
+    "bytes": ((lenet(), X.to(torch.uint8), y), "type torch.float32.*got torch.uint8"),
+    "larger images": ((lenet(), torch.zeros(3, 1, 32, 32), y), r"got torch.float32 and \(3, 1, 32, 32\)"),
+    "too many": ((lenet(), torch.zeros(101, 1, 28, 28), y), "1 to 100 images.*got 101"),
+    "none": ((lenet(), X[:0], y[:0]), "1 to 100 images.*got 0"),
+    "too bright": ((lenet(), X + 255, y), "from 0 .black. to 1 .white., got 255 to 255"),
+    "not a number": ((lenet(), X / 0, y), "from 0 .black. to 1"),
+    "other labels": ((lenet(), X, y.float()), r"torch.int64 and shape \(3,\).*got torch.float32"),
+    "fewer labels": ((lenet(), X, y[:2]), r"shape \(3,\).*got torch.int64 and \(2,\)"),
+    "impossible labels": ((lenet(), X, y + 10), "labels from 0 to 9.*got 10 to 10"),
+    "doubles": ((lenet().double(), X, y), "float"),
+    "lazy": ((nn.Sequential(nn.Flatten(), nn.LazyLinear(10)), X, y), "run it on a batch first"),
+    "maps at the end": ((nn.Sequential(nn.Conv2d(1, 2, 3)), X, y), "ends in a row of 2 to 100 scores.*Conv2d"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("arguments", "message"), WRONG.values(), ids=WRONG)
+def test_what_cannot_be_shown_is_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        explore(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"names": ["a", "b"]}, "10 texts, one a class"),
+        ({"names": [None] * 10}, "10 texts"),
+        ({"language": "fr"}, "one of en, zh, got 'fr'"),
+        ({"title": 3}, "title to be a text"),
+    ],
+)
+def test_options_that_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        explore(lenet(), X, y, **options)
+
+
+class Doubled(nn.Linear):
+    def forward(self, X):
+        return 2 * super().forward(X)
+
+
+UNKNOWN = {
+    "unknown": (nn.PReLU(), "got PReLU as layer 1.*Reshape.*Conv2d, AvgPool2d, MaxPool2d.*Sigmoid, Tanh, ReLU"),
+    "with its own forward": (Doubled(784, 784), "got Doubled as layer 1"),
+    "no flatten": (nn.Conv2d(1, 1, 3), r"layer 2, Linear, to take .* shape \(3, 1, 26, 26\)"),
+}
+
+
+@pytest.mark.parametrize(("layer", "message"), UNKNOWN.values(), ids=UNKNOWN)
+def test_layers_that_the_page_does_not_know_are_named(layer, message):
+    first = nn.Identity() if isinstance(layer, nn.Conv2d) else nn.Flatten()
+    with pytest.raises(ValueError, match=message):
+        explore(nn.Sequential(first, layer, nn.Linear(784, 10)), X, y)
+
+
+VARIANTS = [
+    nn.Conv2d(1, 2, 3, dilation=2), nn.Conv2d(1, 1, 3, padding=1, padding_mode="reflect"),
+    nn.Conv2d(1, 2, 4, padding="same"), nn.AvgPool2d(3, ceil_mode=True), nn.AvgPool2d(2, divisor_override=3),
+    nn.AvgPool2d(3, padding=1, count_include_pad=False), nn.MaxPool2d(2, dilation=2), nn.AdaptiveAvgPool2d(3),
+    nn.BatchNorm2d(1, track_running_stats=False), nn.Flatten(2),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("layer", VARIANTS, ids=str)
+def test_variants_of_layers_that_the_page_cannot_compute_are_refused(layer):
+    with pytest.raises(ValueError, match=f"{type(layer).__name__}, layer 0, with "):
+        explore(nn.Sequential(layer, nn.Flatten()), X, y)
+
+
+def test_a_hook_that_changes_the_answer_is_noticed():
+    net = grown(lenet)
+    net[3].register_forward_hook(lambda layer, inputs, output: output * 0)
+    with pytest.raises(ValueError, match="take hooks away"):
+        explore(net, torch.rand(3, 1, 28, 28), y)
+
+
+def test_weights_that_are_no_numbers_are_refused():
+    net = lenet()
+    with torch.no_grad():
+        net[4].bias[3] = torch.nan
+    with pytest.raises(ValueError, match=r"NaN or infinity in 4\.bias"):
+        explore(net, X, y)
+
+
+def test_a_net_that_makes_too_large_a_page_is_refused():
+    net = nn.Sequential(nn.Flatten(), nn.Linear(784, 400), nn.ReLU(), nn.Linear(400, 10))
+    with pytest.raises(ValueError, match=r"at most 1,500,000 bytes.*318,010 weights"):
+        explore(net, X, y)
+
+
+# ---- the modules
+
+
+def modules():
+    return {path.stem: path.read_text(encoding="utf-8") for path in sorted(WEB.glob("*.js"))}
+
+
+EXPORTED = re.compile(r"^export (?:async )?(?:function|const) (\w+)", re.MULTILINE)
+TOP_LEVEL = re.compile(r"^(?:export )?(?:async )?(?:function|const|let|class) (\w+)", re.MULTILINE)
+
+
+def test_the_modules_fit_together():
+    found = modules()
+    assert set(found) == set(document.MODULES)
+    names = [name for text in found.values() for name in TOP_LEVEL.findall(text)]
+    assert sorted(set(names)) == sorted(names)  # together they are one script, so each name is given once
+    for module, text in found.items():
+        imports = re.findall(r'^import \{ ([^}]*?),? \} from "\./(\w+)\.js";$', text, re.MULTILINE)
+        assert len(imports) == text.count("import ")  # each is of the form that is taken out when they are joined
+        for wanted, source in imports:
+            assert document.MODULES.index(source) < document.MODULES.index(module)
+            for name in wanted.split(", "):
+                assert name in EXPORTED.findall(found[source]), f"{module}.js wants {name} of {source}.js"
+                assert len(re.findall(rf"\b{name}\b", text)) > 1, f"{module}.js does not use {name}"
+    assert not re.search(r"^(?:import|export) ", document.script(), re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", document.MODULES)
+def test_the_modules_are_javascript(name):
+    if shutil.which("node") is None:
+        pytest.skip("there is no Node.js on this machine's PATH; the browser reads the modules in the other tests")
+    checked = ["node", "--input-type=module", "--check"]
+    done = subprocess.run(checked, input=modules()[name], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_eslint_is_content():
+    eslint = shutil.which("eslint")
+    if eslint is None:
+        pytest.skip("there is no eslint on this machine's PATH (npm install --global eslint)")
+    root = pathlib.Path(lenet_utils.__file__).parent.parent
+    done = subprocess.run([eslint, "--max-warnings", "0", str(WEB)], cwd=root, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_importing_the_course_does_not_load_the_page():
+    source = pathlib.Path(live.__file__).read_text(encoding="utf-8")
+    at_once = re.findall(r"^(?:import|from) (\S+)", source, re.MULTILINE)
+    assert set(at_once) == {"base64", "functools", "os", "pathlib", "re", ".."}
+    assert live.LIMIT == 1_500_000 and pack.MOST_IMAGES == 100
