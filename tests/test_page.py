@@ -2,7 +2,6 @@
 
 import base64
 import io
-import json
 import os
 import pathlib
 import re
@@ -351,6 +350,14 @@ def test_other_units_are_written_out_too(name, data, opened, tmp_path):
 RECTANGLE = "(element) => element.getBoundingClientRect().toJSON()"
 
 
+def seen_by(layers, unit):
+    """The rows and columns of the picture that move `unit` of `lenet()[:layers]`, by PyTorch's gradient."""
+    X = torch.rand(1, 1, 28, 28, requires_grad=True)
+    lenet()[:layers](X).flatten()[unit].backward()
+    rows, columns = X.grad[0, 0].nonzero().T
+    return [rows.min().item(), rows.max().item(), columns.min().item(), columns.max().item()]
+
+
 @pytest.mark.browser
 def test_the_receptive_field_is_where_the_gradient_is(opened):
     page = opened()
@@ -557,8 +564,10 @@ def test_nothing_is_wider_than_the_page(language, opened):
 @pytest.mark.browser
 def test_the_page_speaks_both_languages(net, data, opened, tmp_path):
     page = opened()
+    until(page, "document.getElementById('announcer').textContent !== ''")
     english = page.locator("body").inner_text()
     page.get_by_role("radio", name="中文").click()
+    until(page, "!/[a-z]/.test(document.getElementById('announcer').textContent)")  # it waits a moment
     chinese = page.locator("body").inner_text()
     assert page.evaluate("document.documentElement.lang") == "zh-Hans"
     assert "卷积" in chinese and "短靴" in chinese
@@ -566,6 +575,7 @@ def test_the_page_speaks_both_languages(net, data, opened, tmp_path):
                                                          "Shift", "Tab", "Page", "Down"}  # fmt: skip
     assert left == set()
     page.get_by_role("radio", name="English").click()
+    until(page, "/[a-z]/.test(document.getElementById('announcer').textContent)")
     assert page.locator("body").inner_text() == english
     page = opened(explore(net, *data, language="zh").save(tmp_path / "zh.html"))
     assert page.locator("#title").inner_text() == "走进你的网络"

@@ -27,10 +27,10 @@ def explore(net, images, labels, *, names=None, title=None, language="en"):
     page = LivePage(net, images, packed)
     size = len(page.html.encode())
     if size > LIMIT:
-        per_image = len(packed["pictures"]["data"]) // len(images)
+        weights, per_image = sum(p.numel() for p in net.parameters()), len(packed["pictures"]["data"]) // len(images)
         raise ValueError(
             f"expected a net and images that make a page of at most {LIMIT:,} bytes, got {size:,}: each of the net's "
-            f"{sum(p.numel() for p in net.parameters()):,} weights takes 5 bytes, each of {len(images)} images {per_image:,}"
+            f"{weights:,} weights takes 5 bytes, each of {len(images)} images {per_image:,}"
         )
     return page
 
