@@ -4,7 +4,6 @@ import base64
 import functools
 import hashlib
 import html
-import itertools
 import json
 import pathlib
 import re
@@ -64,8 +63,9 @@ def document(packed, title, still=""):
     return re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], read("page.html"))
 
 
-# The room that the page takes at each width of the notebook's output, in CSS pixels: (up to this width, height).
-HEIGHTS = ((480, 2900), (700, 2200), (1000, 1700), (1400, 1400), (None, 1200))
+# The frame's height from each width of the notebook's output on, in CSS pixels. A frame cannot grow with its content
+# without a script around it: from 640 on this is what a LeNet needs, below it a window to scroll in, as on a phone.
+HEIGHTS = {0: 800, 640: 2660, 700: 2480, 760: 2300, 1000: 2200, 1080: 1700, 1260: 1480, 1840: 1740}
 
 
 def embedded(page, still):
@@ -74,15 +74,15 @@ def embedded(page, still):
     The frame lies over the picture, see-through until its script has started. It can reach nothing around it.
     """
     steps = "".join(
-        f"@container (min-width: {width + 1}px) {{ .lenet-page > div {{ height: {height}px }} }}\n"
-        for (width, _), (_, height) in itertools.pairwise(HEIGHTS)
+        f"@container (min-width: {width}px) {{ .lenet-page > div {{ height: {height}px }} }}\n"
+        for width, height in HEIGHTS.items()
     )
-    return FRAME.format(first=HEIGHTS[0][1], steps=steps, still=still, page=html.escape(page))
+    return FRAME.format(steps=steps, still=still, page=html.escape(page))
 
 
 FRAME = """<style>
 .lenet-page {{ container-type: inline-size }}
-.lenet-page > div {{ position: relative; height: {first}px; overflow: hidden; resize: vertical }}
+.lenet-page > div {{ position: relative; overflow: hidden; resize: vertical }}
 {steps}.lenet-page iframe {{ position: absolute; inset: 0; width: 100%; height: 100%; border: 0; color-scheme: light }}
 [data-jp-theme-light="false"] .lenet-page iframe, .vscode-dark .lenet-page iframe,
 html[theme="dark"] .lenet-page iframe {{ color-scheme: dark }}

@@ -24,7 +24,7 @@ function showUnit(app) {
   const { layer: at, index } = app.unit();
   const layer = app.layers[at];
   const facts = explain(app.layers, app.outputs, at, index);
-  find("unit-title").textContent = `${layerName(layer)}, ${unitName(app, at, index)}`;
+  find("unit-title").textContent = say("unit.title", { name: layerName(layer), unit: unitName(app, at, index) });
   find("unit-value").textContent = `= ${long(facts.value)}`;
   find("readout").textContent = `${layerName(layer)} · ${unitName(app, at, index)} = ${short(facts.value)}`;
   const code = app.changes.length || app.source.kind !== "picture" ? null : inPyTorch(app.layers, at, index);
@@ -133,7 +133,7 @@ function outputFigure(app, at, index) {
   const canvas = make("canvas", { role: "img", "aria-label": say("figure.out") });
   const opacity = (i) => (start + i <= index ? 1 : 0.3);
   paint(canvas, app.outputs[at], start, drawn.rows, drawn.columns, layerColour(app, at), opacity);
-  return figure(destination(app, at, index), canvas, drawn, [["unit", onePlace(layer.shape, index)]]);
+  return figure(`${say("so.far")} ${destination(app, at, index)}`, canvas, drawn, [["unit", onePlace(layer.shape, index)]]);
 }
 
 /** Where the unit's number goes next, in words. */
