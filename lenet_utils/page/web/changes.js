@@ -10,15 +10,13 @@ let throws = 0; // of the dice: each addition of noise is another one, and the f
 export function buildChanges(app) {
   const scope = { all: true };
   find("add-noise").onclick = () => changeLayers(app, scope, noise(app, scope));
-  find("zero").onclick = () => app.change(zeroWords(app), () => zeroFilter(app.layers[app.pinned.layer], filterOf(app)));
+  find("zero").onclick = () =>
+    app.change(zeroWords(app), () => zeroFilter(app.layers[app.pinned.layer], filterOf(app)));
   find("restore").onclick = () => app.restore();
   const refresh = () => {
     const strength = find("noise");
     find("noise-value").textContent = `${Math.round(100 * strength.value)} %`;
-    refill(find("scope"), segmented(say("change.where"), [["all", say("change.all")], ["one", say("change.one")]], scope.all ? "all" : "one", (value) => {
-      scope.all = value === "all";
-      refresh();
-    }));
+    refill(find("scope"), scopeChooser(scope, refresh));
     refill(find("kinds"), ...[POOLINGS, ACTIVATIONS].map((kinds) => kindsRow(app, scope, kinds)));
     refreshZero(app);
     find("add-noise").disabled = !noisy(app, scope).length;
@@ -28,6 +26,18 @@ export function buildChanges(app) {
   };
   find("noise").oninput = refresh;
   return { refresh };
+}
+
+/** Whether a change is for all layers or for the one at hand. */
+function scopeChooser(scope, refresh) {
+  const choices = [
+    ["all", say("change.all")],
+    ["one", say("change.one")],
+  ];
+  return segmented(say("change.where"), choices, scope.all ? "all" : "one", (value) => {
+    scope.all = value === "all";
+    refresh();
+  });
 }
 
 function filterOf(app) {
@@ -46,7 +56,8 @@ function zeroWords(app) {
   const { layer: at, index } = app.pinned;
   const layer = app.layers[at];
   const name = layerName(layer);
-  return layer.kind === "conv" ? say("zero.filter", { filter: filterOf(app), name, number: at }) : say("zero.unit", { unit: unitName(app, at, index), name, number: at });
+  if (layer.kind === "conv") return say("zero.filter", { filter: filterOf(app), name, number: at });
+  return say("zero.unit", { unit: unitName(app, at, index), name, number: at });
 }
 
 function chosen(app, scope, fits) {
@@ -87,5 +98,10 @@ function kindsRow(app, scope, kinds) {
     });
   };
   const choices = kinds.map((kind) => [kind, say(`short.${kind}`)]);
-  return make("div", { class: "field-row" }, make("span", { class: "label" }, label), segmented(label, choices, current, choose));
+  return make(
+    "div",
+    { class: "field-row" },
+    make("span", { class: "label" }, label),
+    segmented(label, choices, current, choose),
+  );
 }

@@ -16,7 +16,7 @@ export function makeSvg(tag, attributes = {}, ...children) {
   return element;
 }
 
-export function setAttributes(element, attributes) {
+function setAttributes(element, attributes) {
   for (const [name, value] of Object.entries(attributes)) {
     if (typeof value === "function") element[name] = value;
     else if (value === false || value === null || value === undefined) element.removeAttribute(name);
@@ -40,7 +40,14 @@ export function rove(group, selector, onMove = () => {}) {
   group.addEventListener("keydown", (event) => {
     const items = [...group.querySelectorAll(selector)];
     const now = items.indexOf(event.target.closest(selector));
-    const next = { ArrowRight: now + 1, ArrowDown: now + 1, ArrowLeft: now - 1, ArrowUp: now - 1, Home: 0, End: items.length - 1 }[event.key];
+    const next = {
+      ArrowRight: now + 1,
+      ArrowDown: now + 1,
+      ArrowLeft: now - 1,
+      ArrowUp: now - 1,
+      Home: 0,
+      End: items.length - 1,
+    }[event.key];
     if (now < 0 || next === undefined) return;
     event.preventDefault();
     const item = items[(next + items.length) % items.length];
@@ -55,10 +62,18 @@ export function segmented(label, choices, current, choose) {
   const active = choices.some(([value]) => value === current) ? current : null;
   choices.forEach(([value, text], i) => {
     group.append(
-      make("button", {
-        type: "button", role: "radio", "aria-checked": String(value === active), "data-key": `${label} ${value}`,
-        tabindex: value === active || (active === null && i === 0) ? "0" : "-1", onclick: () => choose(value),
-      }, text),
+      make(
+        "button",
+        {
+          type: "button",
+          role: "radio",
+          "aria-checked": String(value === active),
+          "data-key": `${label} ${value}`,
+          tabindex: value === active || (active === null && i === 0) ? "0" : "-1",
+          onclick: () => choose(value),
+        },
+        text,
+      ),
     );
   });
   rove(group, "button", (item) => item.click());

@@ -4,7 +4,7 @@
 import { asMaps, place, size } from "./layers.js";
 
 const STEPS = 256; // colours on each side of the middle
-let colours = new Uint8ClampedArray(3 * (2 * STEPS + 1));
+const colours = new Uint8ClampedArray(3 * (2 * STEPS + 1));
 
 /** Build the scale from the three colours of the theme; between them it is even to the eye (in OKLab). */
 export function learnColours() {

@@ -1,6 +1,6 @@
 // One unit's number, taken apart: which numbers it is made of, and where it goes. No drawing here.
 
-import { argmax, asMaps, batchnormTerms, indexOf, place, poolWindow, size, softmax, windowCells } from "./layers.js";
+import { argmax, asMaps, batchnormTerms, indexOf, place, poolWindow, softmax, windowCells } from "./layers.js";
 import { ACTIVATIONS } from "./edits.js";
 
 /** What unit `index` of layer `at` is made of: {kind, value, ...}, with what each kind needs to be written out. */
@@ -59,7 +59,10 @@ function explainLinear(layer, x, index) {
   });
   const order = [...contributions].sort((a, b) => Math.abs(b.product) - Math.abs(a.product));
   return {
-    contributions, order, products: x.length, sum: total(contributions.map((one) => one.product)),
+    contributions,
+    order,
+    products: x.length,
+    sum: total(contributions.map((one) => one.product)),
     bias: layer.bias ? layer.bias[index] : null,
   };
 }
@@ -68,9 +71,14 @@ function explainNormalisation(layer, x, index) {
   const { map } = place(layer.shape.length === 3 ? layer.shape : [layer.shape[0], 1, 1], index);
   const { scale, shift } = batchnormTerms(layer);
   return {
-    before: x[index], mean: layer.mean[map], variance: layer.variance[map], eps: layer.eps,
-    factor: layer.weight ? layer.weight[map] : 1, summand: layer.bias ? layer.bias[map] : 0,
-    scale: scale[map], shift: shift[map],
+    before: x[index],
+    mean: layer.mean[map],
+    variance: layer.variance[map],
+    eps: layer.eps,
+    factor: layer.weight ? layer.weight[map] : 1,
+    summand: layer.bias ? layer.bias[map] : 0,
+    scale: scale[map],
+    shift: shift[map],
   };
 }
 
@@ -128,8 +136,4 @@ export function inPyTorch(layers, at, index) {
   const position = layer.shape.length === 3 ? [map, row, column] : [index];
   const whole = at === layers.length - 1 ? "net(X)" : `net[:${Number(layer.path) + 1}](X)`;
   return `${whole}[0, ${position.join(", ")}]`;
-}
-
-export function unitCount(layer) {
-  return size(layer.shape);
 }

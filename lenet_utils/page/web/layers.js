@@ -111,7 +111,10 @@ function normalise(layer, x) {
 
 /** Batch normalisation of a trained net is one factor and one summand a map. */
 export function batchnormTerms(layer) {
-  const scale = Array.from(layer.variance, (variance, map) => (layer.weight ? layer.weight[map] : 1) / Math.sqrt(variance + layer.eps));
+  const scale = Array.from(
+    layer.variance,
+    (variance, map) => (layer.weight ? layer.weight[map] : 1) / Math.sqrt(variance + layer.eps),
+  );
   const shift = scale.map((factor, map) => (layer.bias ? layer.bias[map] : 0) - layer.mean[map] * factor);
   return { scale, shift };
 }

@@ -10,7 +10,7 @@ export function layerName(layer) {
   return layer.kind === "identity" ? layer.name : say(`kind.${layer.kind}`);
 }
 
-export function shapeText(layer) {
+function shapeText(layer) {
   return layer.shape.join(" × ");
 }
 
@@ -25,7 +25,10 @@ export function unitName(app, at, index) {
 
 /** The colours of a layer: grey for the picture, else a scale around 0, or around 1/2 behind a sigmoid. */
 export function layerScale(app, at) {
-  const behind = app.layers.slice(0, at + 1).reverse().find((layer) => !PASSES.includes(layer.kind));
+  const behind = app.layers
+    .slice(0, at + 1)
+    .reverse()
+    .find((layer) => !PASSES.includes(layer.kind));
   return scaleOf(app.outputs[at], behind.kind === "sigmoid" ? 0.5 : 0);
 }
 
@@ -39,7 +42,9 @@ export function layerColour(app, at) {
 
 /** Build the network's view; returns functions that bring it up to date. */
 export function buildNetwork(app, root) {
-  const blocks = app.layers.map((layer, at) => (at === app.layers.length - 1 ? barsBlock(app, at) : mapsBlock(app, at)));
+  const blocks = app.layers.map((layer, at) =>
+    at === app.layers.length - 1 ? barsBlock(app, at) : mapsBlock(app, at),
+  );
   refill(root, ...groups(app, blocks));
   listen(app, root);
   return {
@@ -63,7 +68,12 @@ function groups(app, blocks) {
 
 function frame(app, at, ...content) {
   const layer = app.layers[at];
-  const text = say("layer", { name: layerName(layer), shape: shapeText(layer), number: at + 1, count: app.layers.length });
+  const text = say("layer", {
+    name: layerName(layer),
+    shape: shapeText(layer),
+    number: at + 1,
+    count: app.layers.length,
+  });
   return make(
     "div",
     { class: `layer ${layer.kind}`, role: "group", "aria-label": text, "data-layer": at },
@@ -78,9 +88,15 @@ function unitsElement(app, at, map, ...content) {
   return make(
     "div",
     {
-      class: "map", role: "slider", tabindex: "-1", "data-layer": at, "data-map": map,
+      class: "map",
+      role: "slider",
+      tabindex: "-1",
+      "data-layer": at,
+      "data-map": map,
       "aria-roledescription": say(app.layers[at].shape.length === 3 ? "aria.map" : "aria.units"),
-      "aria-label": mapLabel(app, at, map), "aria-valuemin": 0, "aria-valuenow": 0,
+      "aria-label": mapLabel(app, at, map),
+      "aria-valuemin": 0,
+      "aria-valuenow": 0,
     },
     ...content,
   );
@@ -88,14 +104,23 @@ function unitsElement(app, at, map, ...content) {
 
 function mapLabel(app, at, map) {
   const layer = app.layers[at];
-  return layer.shape.length === 3 && layer.shape[0] > 1 ? say("aria.mapOf", { name: layerName(layer), map }) : layerName(layer);
+  return layer.shape.length === 3 && layer.shape[0] > 1
+    ? say("aria.mapOf", { name: layerName(layer), map })
+    : layerName(layer);
 }
 
 function mapsBlock(app, at) {
   const layer = app.layers[at];
   const { maps, rows, columns } = layout(layer.shape);
   const elements = Array.from({ length: maps }, (_, map) =>
-    unitsElement(app, at, map, make("canvas"), make("i", { class: "field", hidden: true }), make("i", { class: "unit", hidden: true })),
+    unitsElement(
+      app,
+      at,
+      map,
+      make("canvas"),
+      make("i", { class: "field", hidden: true }),
+      make("i", { class: "unit", hidden: true }),
+    ),
   );
   const grid = make("div", { class: "maps" }, ...elements);
   grid.style.setProperty("--across", maps <= 3 ? 1 : maps <= 8 ? 2 : Math.ceil(maps / 4));
@@ -108,7 +133,9 @@ function mapsBlock(app, at) {
     elements,
     paint: () => {
       const colour = layerColour(app, at);
-      elements.forEach((element, map) => paint(element.firstChild, app.outputs[at], map * rows * columns, rows, columns, colour));
+      elements.forEach((element, map) =>
+        paint(element.firstChild, app.outputs[at], map * rows * columns, rows, columns, colour),
+      );
       if (layer.kind !== "input") paintLegend(legend, layerScale(app, at));
     },
   };
@@ -132,7 +159,13 @@ function paintLegend(element, { centre, reach }) {
 function barsBlock(app, at) {
   const names = app.names();
   const rows = names.map((name) =>
-    make("div", { class: "bar" }, make("span", { class: "bar-name" }, name), make("span", { class: "track" }, make("i")), make("span", { class: "bar-share" })),
+    make(
+      "div",
+      { class: "bar" },
+      make("span", { class: "bar-name" }, name),
+      make("span", { class: "track" }, make("i")),
+      make("span", { class: "bar-share" }),
+    ),
   );
   const element = unitsElement(app, at, 0, ...rows);
   element.classList.add("bars");
@@ -148,7 +181,11 @@ function barsBlock(app, at) {
         row.children[2].textContent = percent(shares[index]);
         row.classList.toggle("best", index === best);
         row.classList.toggle("label", app.source.label === index);
-        row.title = say("bar", { name: names[index], share: percent(shares[index]), score: long(app.outputs[at][index]) });
+        row.title = say("bar", {
+          name: names[index],
+          share: percent(shares[index]),
+          score: long(app.outputs[at][index]),
+        });
       });
     },
   };
@@ -162,7 +199,12 @@ function markSeen(app, blocks) {
     block.element.classList.toggle("seen", at < chosen);
     block.element.classList.toggle("chosen", at === chosen);
     if (block.rows) block.rows.forEach((row, i) => row.classList.toggle("unit", at === chosen && i === index));
-    else block.elements.forEach((element, map) => markMap(app.layers[at], element, map, sight(app, fields, at, chosen), at === chosen ? index : null));
+    else {
+      const seen = sight(app, fields, at, chosen);
+      block.elements.forEach((element, map) =>
+        markMap(app.layers[at], element, map, seen, at === chosen ? index : null),
+      );
+    }
   });
   nameSliders(app, blocks);
 }
@@ -172,7 +214,8 @@ function sight(app, fields, at, chosen) {
   if (at >= chosen) return null;
   const [, rows, columns] = asMaps(app.layers[at].shape);
   const field = fields[at];
-  const everything = field.rows[0] <= 0 && field.columns[0] <= 0 && field.rows[1] >= rows - 1 && field.columns[1] >= columns - 1;
+  const everything =
+    field.rows[0] <= 0 && field.columns[0] <= 0 && field.rows[1] >= rows - 1 && field.columns[1] >= columns - 1;
   return everything && at > 0 && at < chosen - 1 ? null : field;
 }
 
@@ -191,7 +234,10 @@ function markMap(layer, element, map, field, index) {
 function unfold(layer, field) {
   const [first, last] = field.columns.map((index) => drawnAt(layer.shape, index));
   const one = field.columns[0] === field.columns[1];
-  return { rows: [first.row, last.row], columns: one ? [first.column, first.column] : [0, layout(layer.shape).columns - 1] };
+  return {
+    rows: [first.row, last.row],
+    columns: one ? [first.column, first.column] : [0, layout(layer.shape).columns - 1],
+  };
 }
 
 /** One tab stop in the whole network: the map of the pinned unit. */
@@ -224,7 +270,8 @@ function listen(app, root) {
     if (unit) app.pin(unit, { focus: true });
   };
   root.onkeydown = (event) => {
-    const unit = event.target.matches('[role="slider"]') && !event.ctrlKey && !event.altKey && !event.metaKey && moved(app, event);
+    const unit =
+      event.target.matches('[role="slider"]') && !event.ctrlKey && !event.altKey && !event.metaKey && moved(app, event);
     if (!unit) return;
     event.preventDefault();
     app.pin(unit, { focus: true });
@@ -260,12 +307,22 @@ function moved(app, event) {
   const { maps, rows, columns } = last ? { maps: 1, rows: layer.shape[0], columns: 1 } : layout(layer.shape);
   const now = last ? { map: 0, row: index, column: 0 } : drawnAt(layer.shape, index);
   const by = (row, column, map = 0) => {
-    const next = { map: clamp(now.map + map, maps), row: clamp(now.row + row, rows), column: clamp(now.column + column, columns) };
-    return last ? next.row : unitAt(layer.shape, next) ?? index;
+    const next = {
+      map: clamp(now.map + map, maps),
+      row: clamp(now.row + row, rows),
+      column: clamp(now.column + column, columns),
+    };
+    return last ? next.row : (unitAt(layer.shape, next) ?? index);
   };
   const next = {
-    ArrowUp: () => by(-1, 0), ArrowDown: () => by(1, 0), ArrowLeft: () => by(0, -1), ArrowRight: () => by(0, 1),
-    PageUp: () => by(0, 0, -1), PageDown: () => by(0, 0, 1), Home: () => by(-rows, -columns), End: () => by(rows, columns),
+    ArrowUp: () => by(-1, 0),
+    ArrowDown: () => by(1, 0),
+    ArrowLeft: () => by(0, -1),
+    ArrowRight: () => by(0, 1),
+    PageUp: () => by(0, 0, -1),
+    PageDown: () => by(0, 0, 1),
+    Home: () => by(-rows, -columns),
+    End: () => by(rows, columns),
   }[event.key];
   return next ? { layer: at, index: next() } : null;
 }

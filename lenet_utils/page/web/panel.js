@@ -61,7 +61,12 @@ function sentence(text) {
 /** Lines of an addition: [words, number], the last one being the result. */
 function formula(...lines) {
   const rows = lines.map(([words, number, role], i) =>
-    make("tr", { class: i === lines.length - 1 ? "result" : "" }, make("th", { scope: "row" }, words), make("td", { "data-number": role }, number)),
+    make(
+      "tr",
+      { class: i === lines.length - 1 ? "result" : "" },
+      make("th", { scope: "row" }, words),
+      make("td", { "data-number": role }, number),
+    ),
   );
   return make("table", { class: "formula" }, make("tbody", {}, ...rows));
 }
@@ -70,16 +75,16 @@ function formula(...lines) {
 
 function whereFigures(app, at, index, facts) {
   const figures = [pictureFigure(app, at, index)];
-  const map = facts.maps ? Math.min(shownMap, facts.maps.length - 1) : facts.cells || facts.before !== undefined ? inputMap(app, at, facts) : null;
-  if (at > 0 && map !== null) figures.push(inputFigure(app, at, index, map));
+  if (at > 0 && !facts.contributions) figures.push(inputFigure(app, at, index, inputMap(app, at, facts)));
   if (facts.contributions) figures.push(contributionFigure(app, at, facts));
   if (at > 0 && at < app.layers.length - 1) figures.push(outputFigure(app, at, index, facts));
   return figures;
 }
 
-/** Which map of the input a unit of a pooling, a flatten or an activation comes from. */
+/** Which map of the input is shown: the chosen one before a convolution, else the only one that the unit looks at. */
 function inputMap(app, at, facts) {
   const { inShape } = app.layers[at];
+  if (facts.maps) return Math.min(shownMap, facts.maps.length - 1);
   if (inShape.length < 3) return 0;
   return facts.from ? facts.from.map : facts.place.map;
 }
@@ -112,11 +117,20 @@ function inputFigure(app, at, index, map) {
   const layer = app.layers[at];
   const drawn = layout(layer.inShape);
   const canvas = make("canvas", { role: "img", "aria-label": say("figure.in") });
-  paint(canvas, app.outputs[at - 1], map * drawn.rows * drawn.columns, drawn.rows, drawn.columns, layerColour(app, at - 1));
+  paint(
+    canvas,
+    app.outputs[at - 1],
+    map * drawn.rows * drawn.columns,
+    drawn.rows,
+    drawn.columns,
+    layerColour(app, at - 1),
+  );
   const field = receptiveFields(app.layers, at, index)[at - 1];
   const seen = layer.inShape.length === 3 ? field : onePlace(layer.inShape, index);
   const name = layerName(app.layers[at - 1]);
-  return figure(drawn.maps > 1 ? say("from.map", { name, map }) : say("from", { name }), canvas, drawn, [["field", seen]]);
+  return figure(drawn.maps > 1 ? say("from.map", { name, map }) : say("from", { name }), canvas, drawn, [
+    ["field", seen],
+  ]);
 }
 
 function onePlace(shape, index) {
@@ -133,7 +147,9 @@ function outputFigure(app, at, index) {
   const canvas = make("canvas", { role: "img", "aria-label": say("figure.out") });
   const opacity = (i) => (start + i <= index ? 1 : 0.3);
   paint(canvas, app.outputs[at], start, drawn.rows, drawn.columns, layerColour(app, at), opacity);
-  return figure(`${say("so.far")} ${destination(app, at, index)}`, canvas, drawn, [["unit", onePlace(layer.shape, index)]]);
+  return figure(`${say("so.far")} ${destination(app, at, index)}`, canvas, drawn, [
+    ["unit", onePlace(layer.shape, index)],
+  ]);
 }
 
 /** Where the unit's number goes next, in words. */
@@ -189,7 +205,10 @@ function writeConvolution(app, at, index, facts) {
       sign("="),
       grid(say("products"), cells, columns, "product", (value) => colourAt(value, products)),
     ),
-    writtenOut(facts.maps.flatMap((one) => one.cells), facts),
+    writtenOut(
+      facts.maps.flatMap((one) => one.cells),
+      facts,
+    ),
   ];
 }
 
@@ -208,7 +227,11 @@ function grid(caption, cells, columns, part, colour) {
 
 function gridCell(cell, part, colour) {
   const outside = cell.outside && part !== "weight";
-  const td = make("td", { class: outside ? "outside" : "", title: outside ? say("padding") : String(cell[part]) }, short(cell[part]));
+  const td = make(
+    "td",
+    { class: outside ? "outside" : "", title: outside ? say("padding") : String(cell[part]) },
+    short(cell[part]),
+  );
   if (!outside) {
     td.style.background = css(colour(cell[part]));
     td.style.color = inkOn(colour(cell[part]));
@@ -225,10 +248,17 @@ function mapChooser(app, at, facts, chosen) {
     return make(
       "button",
       {
-        type: "button", role: "radio", class: "chip", "aria-checked": String(map === chosen), tabindex: map === chosen ? 0 : -1,
-        "data-key": `chip ${map}`, onclick: () => showMap(app, map),
+        type: "button",
+        role: "radio",
+        class: "chip",
+        "aria-checked": String(map === chosen),
+        tabindex: map === chosen ? 0 : -1,
+        "data-key": `chip ${map}`,
+        onclick: () => showMap(app, map),
       },
-      bar, make("span", {}, say("map", { map })), make("b", {}, `${one.subtotal < 0 ? "" : "+"}${short(one.subtotal)}`),
+      bar,
+      make("span", {}, say("map", { map })),
+      make("b", {}, `${one.subtotal < 0 ? "" : "+"}${short(one.subtotal)}`),
     );
   });
   const group = make("div", { class: "chips", role: "radiogroup", "aria-label": say("maps.choose") }, ...chips);
@@ -285,9 +315,13 @@ function writeActivation(kind, z, value) {
     tanh: `tanh(${long(z)}) = ${long(value)}`,
     relu: `max(0, ${long(z)}) = ${long(value)}`,
   }[kind];
-  return [
-    make("div", { class: "activation" }, curve(kind, z, value), make("p", {}, make("span", { class: "muted" }, say(`kind.${kind}`)), make("span", { class: "numbers", "data-number": "activation" }, text))),
-  ];
+  return [labelled(say(`kind.${kind}`), text, curve(kind, z, value))];
+}
+
+/** A line of numbers under its name, with the curve in front of it where there is one. */
+function labelled(name, text, picture = null) {
+  const line = make("span", { class: "numbers", "data-number": picture && "activation" }, text);
+  return make("div", { class: "activation" }, picture, make("p", {}, make("span", { class: "muted" }, name), line));
 }
 
 function curve(kind, z, value) {
@@ -315,12 +349,17 @@ function writeLinear(app, at, index, facts) {
   const scale = scaleOf(strongest.map((one) => one.product));
   const rows = strongest.map((one) => contributionRow(sourceName(shape, one.from), one, scale));
   if (rest.length) rows.push(restRow(rest));
-  const head = ["from.unit", "value", "weight", "product"].map((key) => make("th", { scope: "col" }, say(`column.${key}`)));
-  const table = make("table", { class: "contributions" }, make("caption", {}, say("strongest", { count: strongest.length })), make("thead", {}, make("tr", {}, ...head, make("td"))), make("tbody", {}, ...rows));
-  return [
-    table,
-    writtenOut(facts.contributions, facts),
-  ];
+  const head = ["from.unit", "value", "weight", "product"].map((key) =>
+    make("th", { scope: "col" }, say(`column.${key}`)),
+  );
+  const table = make(
+    "table",
+    { class: "contributions" },
+    make("caption", {}, say("strongest", { count: strongest.length })),
+    make("thead", {}, make("tr", {}, ...head, make("td"))),
+    make("tbody", {}, ...rows),
+  );
+  return [table, writtenOut(facts.contributions, facts)];
 }
 
 function sourceName(shape, index) {
@@ -331,18 +370,30 @@ function contributionRow(name, one, scale) {
   const bar = make("i", { class: one.product < 0 ? "negative" : "positive" });
   bar.style.setProperty("--share", Math.abs(one.product) / scale.reach);
   const numbers = [one.value, one.weight, one.product].map((value) => make("td", {}, short(value)));
-  return make("tr", {}, make("th", { scope: "row" }, name), ...numbers, make("td", { class: "bar-cell", "aria-hidden": true }, make("span", {}, bar)));
+  return make(
+    "tr",
+    {},
+    make("th", { scope: "row" }, name),
+    ...numbers,
+    make("td", { class: "bar-cell", "aria-hidden": true }, make("span", {}, bar)),
+  );
 }
 
 function restRow(rest) {
   const sum = rest.reduce((total, one) => total + one.product, 0);
-  return make("tr", { class: "rest" }, make("th", { scope: "row", colspan: 3 }, say("rest", { count: rest.length })), make("td", {}, short(sum)), make("td"));
+  return make(
+    "tr",
+    { class: "rest" },
+    make("th", { scope: "row", colspan: 3 }, say("rest", { count: rest.length })),
+    make("td", {}, short(sum)),
+    make("td"),
+  );
 }
 
 function writeSoftmax(facts) {
   const { power, sum, share } = facts.softmax;
   const text = `e^(${long(facts.value)}) / Σ e^z = ${tidy(power)} / ${tidy(sum)} = ${percent(share)}`;
-  return make("div", { class: "activation" }, make("p", {}, make("span", { class: "muted" }, say("softmax")), make("span", { class: "numbers" }, text)));
+  return labelled(say("softmax"), text);
 }
 
 function tidy(value) {
@@ -351,22 +402,30 @@ function tidy(value) {
 
 function writePooling(app, at, index, facts) {
   const max = facts.kind === "maxpool";
-  const scale = at > 1 ? layerScale(app, at - 1) : null;
-  const values = facts.cells.filter((cell) => !(max && cell.outside)).map((cell) => long(cell.value));
-  const text = max ? `max(${values.join(", ")}) = ${long(facts.value)}` : `(${values.map((value) => (value.startsWith("−") ? `(${value})` : value)).join(" + ")}) / ${facts.cells.length} = ${long(facts.value)}`;
+  const cells = facts.cells.filter((cell) => !(max && cell.outside));
+  const expression = max
+    ? `max(${cells.map((cell) => long(cell.value)).join(", ")})`
+    : `(${cells.map((cell) => bracketLong(cell.value)).join(" + ")}) / ${cells.length}`;
+  const colour = at > 1 ? (value) => colourAt(value, layerScale(app, at - 1)) : greyAt;
   return [
     make(
       "div",
       { class: "equation" },
-      grid(say("values"), facts.cells, app.layers[at].kernel[1], "value", (value) => (scale ? colourAt(value, scale) : greyAt(value))),
-      make("div", {}, sentence(say(max ? "max" : "mean", { count: facts.cells.length, ...facts.largest })), make("p", { class: "numbers", "data-number": "value" }, text)),
+      grid(say("values"), facts.cells, app.layers[at].kernel[1], "value", colour),
+      make(
+        "div",
+        {},
+        sentence(say(max ? "max" : "mean", { count: facts.cells.length, ...facts.largest })),
+        make("p", { class: "numbers", "data-number": "value" }, `${expression} = ${long(facts.value)}`),
+      ),
     ),
   ];
 }
 
 function writeFlatten(app, at, index, facts) {
   const { map, row, column } = facts.from;
-  const [, rows, columns] = app.layers[at].inShape.length === 3 ? app.layers[at].inShape : [1, 1, app.layers[at].inShape[0]];
+  const [, rows, columns] =
+    app.layers[at].inShape.length === 3 ? app.layers[at].inShape : [1, 1, app.layers[at].inShape[0]];
   return [
     sentence(say("flatten", { map, row, column, index, count: app.layers[at].shape[0] })),
     make("p", { class: "numbers" }, `${map} × ${rows * columns} + ${row} × ${columns} + ${column} = ${index}`),
@@ -375,8 +434,12 @@ function writeFlatten(app, at, index, facts) {
 }
 
 function writeNormalisation(app, at, index, facts) {
-  const text = `(${long(facts.before)} − ${bracketLong(facts.mean)}) / √(${long(facts.variance)} + ${facts.eps}) × ${bracketLong(facts.factor)} + ${bracketLong(facts.summand)} = ${long(facts.value)}`;
-  return [sentence(say("batchnorm", { map: facts.place.map })), make("p", { class: "numbers", "data-number": "value" }, text)];
+  const spread = `(${long(facts.before)} − ${bracketLong(facts.mean)}) / √(${long(facts.variance)} + ${facts.eps})`;
+  const text = `${spread} × ${bracketLong(facts.factor)} + ${bracketLong(facts.summand)} = ${long(facts.value)}`;
+  return [
+    sentence(say("batchnorm", { map: facts.place.map })),
+    make("p", { class: "numbers", "data-number": "value" }, text),
+  ];
 }
 
 function bracketLong(value) {
@@ -386,11 +449,18 @@ function bracketLong(value) {
 // ---- stepping through a map, unit by unit
 
 function buildSteps(app) {
-  const [back, play, forward, position, speed] = ["step-back", "step-play", "step-forward", "step-position", "step-speed"].map(find);
+  const [back, play, forward, position, speed] = [
+    "step-back",
+    "step-play",
+    "step-forward",
+    "step-position",
+    "step-speed",
+  ].map(find);
   let timer = null;
   const count = () => stepCount(app.layers[app.pinned.layer]);
   const first = () => Math.floor(app.pinned.index / count()) * count();
-  const goTo = (step) => app.pin({ layer: app.pinned.layer, index: first() + ((step + count()) % count()) }, { stepping: true });
+  const goTo = (step) =>
+    app.pin({ layer: app.pinned.layer, index: first() + ((step + count()) % count()) }, { stepping: true });
   const step = (by) => goTo(app.pinned.index - first() + by);
   const stop = () => {
     clearTimeout(timer);

@@ -25,7 +25,11 @@ export function buildPicture(app) {
 
 function markField(app, pad) {
   const unit = app.unit();
-  cover(pad.querySelector(".field"), { rows: SIDE, columns: SIDE }, receptiveFields(app.layers, unit.layer, unit.index)[0]);
+  cover(
+    pad.querySelector(".field"),
+    { rows: SIDE, columns: SIDE },
+    receptiveFields(app.layers, unit.layer, unit.index)[0],
+  );
 }
 
 function pictureButton(app, pixels, index) {
@@ -39,7 +43,11 @@ function markButton(app, button, index) {
   const names = app.names();
   const answer = app.answers[index]; // unknown until the network has seen the picture
   const wrong = answer !== undefined && answer !== app.labels[index];
-  const text = say(wrong ? "picture.wrong" : "picture.right", { number: index, label: names[app.labels[index]], answer: names[answer] });
+  const text = say(wrong ? "picture.wrong" : "picture.right", {
+    number: index,
+    label: names[app.labels[index]],
+    answer: names[answer],
+  });
   button.setAttribute("aria-checked", chosen);
   button.setAttribute("aria-label", text);
   button.title = text;
@@ -108,10 +116,13 @@ function drawWithPointer(app, pad, pen) {
 /** Arrow keys move the pen, Space puts a dot, Shift and an arrow key draw a line. */
 function drawWithKeys(app, pad, pen) {
   const cursor = pad.querySelector(".pen");
-  const move = () => cover(cursor, { rows: SIDE, columns: SIDE }, { rows: [pen.row, pen.row], columns: [pen.column, pen.column] });
+  const move = () =>
+    cover(cursor, { rows: SIDE, columns: SIDE }, { rows: [pen.row, pen.row], columns: [pen.column, pen.column] });
   move();
   pad.onkeydown = (event) => {
-    const step = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1], " ": [0, 0] }[event.key];
+    const step = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1], " ": [0, 0] }[
+      event.key
+    ];
     if (!step) return;
     event.preventDefault();
     const from = { x: pen.column + 0.5, y: pen.row + 0.5 };
@@ -126,7 +137,7 @@ function drawWithKeys(app, pad, pen) {
 }
 
 /** Paint white (or black, to erase) from one point to another, with a soft edge of one pixel. */
-export function stroke(pixels, from, to, radius, erase) {
+function stroke(pixels, from, to, radius, erase) {
   for (let row = 0; row < SIDE; row++) {
     for (let column = 0; column < SIDE; column++) {
       const distance = distanceToLine({ x: column + 0.5, y: row + 0.5 }, from, to);
@@ -174,7 +185,7 @@ function greyPicture(bitmap) {
 }
 
 /** As Fashion-MNIST's pictures were made: bright things on black, fitted into 28 x 28 and put in the middle. */
-export function toPixels(picture) {
+function toPixels(picture) {
   const border = borderBrightness(picture);
   const bright = border > 0.5; // then the thing is dark on bright: turn it around
   const ground = bright ? 1 - border : border;
@@ -201,7 +212,12 @@ function boxAround({ values, width, height }) {
   for (let i = 0; i < values.length; i++) {
     if (values[i] < 0.15) continue;
     const [row, column] = [Math.floor(i / width), i % width];
-    [top, bottom, left, right] = [Math.min(top, row), Math.max(bottom, row), Math.min(left, column), Math.max(right, column)];
+    [top, bottom, left, right] = [
+      Math.min(top, row),
+      Math.max(bottom, row),
+      Math.min(left, column),
+      Math.max(right, column),
+    ];
   }
   const side = Math.max(bottom - top + 1, right - left + 1);
   return { top: (top + bottom + 1 - side) / 2, left: (left + right + 1 - side) / 2, side };

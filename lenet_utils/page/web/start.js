@@ -2,7 +2,7 @@
 
 import { argmax, forward, softmax } from "./layers.js";
 import { languages, learnWords, percent, say, speak, spoken } from "./words.js";
-import { find, refill, rove, segmented } from "./dom.js";
+import { find, make, refill, rove, segmented } from "./dom.js";
 import { learnColours } from "./draw.js";
 import { copyLayers } from "./edits.js";
 import { countParameters } from "./explain.js";
@@ -28,7 +28,14 @@ const app = {
   pinned: null, // the unit that was chosen: {layer, index}
   hovered: null, // the one under the mouse
   unit: () => app.hovered ?? app.pinned,
-  choose, show, hover, pin, select, change, restore, tell,
+  choose,
+  show,
+  hover,
+  pin,
+  select,
+  change,
+  restore,
+  tell,
 };
 let views = null;
 
@@ -56,7 +63,8 @@ function lengths({ kind, shape, inShape, kernel }) {
 
 function unpackPictures({ type, data }, count) {
   const bytes = unpack(data);
-  const numbers = type === "uint8" ? Float32Array.from(new Uint8Array(bytes), (byte) => byte / 255) : new Float32Array(bytes);
+  const numbers =
+    type === "uint8" ? Float32Array.from(new Uint8Array(bytes), (byte) => byte / 255) : new Float32Array(bytes);
   return Array.from({ length: count }, (_, i) => numbers.slice(784 * i, 784 * (i + 1)));
 }
 
@@ -147,11 +155,12 @@ function showAnswer() {
   const best = argmax(shares);
   const names = app.names();
   const { label } = app.source;
-  find("answer").textContent = names[best];
-  find("answer-share").textContent = percent(shares[best]);
-  const verdict = label === undefined ? "" : say(label === best ? "answer.right" : "answer.wrong", { label: names[label] });
-  find("verdict").textContent = verdict;
-  find("verdict").className = label === undefined ? "" : label === best ? "right" : "wrong";
+  const verdict =
+    label === undefined ? "" : say(label === best ? "answer.right" : "answer.wrong", { label: names[label] });
+  for (const place of document.querySelectorAll(".answer")) {
+    const judged = make("span", { class: label === best ? "right" : "wrong" }, verdict);
+    place.replaceChildren(make("b", {}, names[best]), ` ${percent(shares[best])} `, judged);
+  }
   announce(`${say("answer.is", { name: names[best], share: percent(shares[best]) })} ${verdict}`);
 }
 
@@ -200,15 +209,27 @@ function showScore() {
 function rebuild() {
   document.title = packed.title ?? say("title");
   find("title").textContent = document.title;
-  find("about").textContent = say("about", { layers: trained.length, parameters: countParameters(trained).toLocaleString("en") });
+  find("about").textContent = say("about", {
+    layers: trained.length,
+    parameters: countParameters(trained).toLocaleString("en"),
+  });
   for (const element of document.querySelectorAll("[data-say]")) element.textContent = say(element.dataset.say);
-  for (const element of document.querySelectorAll("[data-label]")) element.setAttribute("aria-label", say(element.dataset.label));
+  for (const element of document.querySelectorAll("[data-label]"))
+    element.setAttribute("aria-label", say(element.dataset.label));
   const choices = languages().map((code) => [code, say(`language.${code}`)]);
-  refill(find("languages"), segmented(say("language"), choices, spoken(), (code) => {
-    speak(code);
-    rebuild();
-  }));
-  views = { picture: buildPicture(app), network: buildNetwork(app, find("layers")), panel: buildPanel(app), changes: buildChanges(app) };
+  refill(
+    find("languages"),
+    segmented(say("language"), choices, spoken(), (code) => {
+      speak(code);
+      rebuild();
+    }),
+  );
+  views = {
+    picture: buildPicture(app),
+    network: buildNetwork(app, find("layers")),
+    panel: buildPanel(app),
+    changes: buildChanges(app),
+  };
   views.picture.mark();
   views.changes.refresh();
   showTheme();
