@@ -42,8 +42,8 @@ def notes_net():
 def modern_net():
     """ReLU and max pooling, and the other layers that the page knows."""
     return nn.Sequential(
-        nn.Sequential(nn.Conv2d(1, 5, 3, stride=(2, 1), padding=(1, 2), bias=False), nn.BatchNorm2d(5), nn.ReLU()),
-        nn.MaxPool2d(3, stride=2, padding=1),
+        nn.Sequential(nn.Conv2d(1, 5, 3, stride=(2, 1), padding=(1, 2), bias=False), nn.BatchNorm2d(5)),
+        nn.MaxPool2d(3, stride=2, padding=1), nn.ReLU(),  # in this order, since below zero padding is not just zeros
         nn.Sequential(nn.Conv2d(5, 12, (3, 2), padding="valid"), nn.Tanh(), nn.Dropout(), nn.AvgPool2d(2, padding=1)),
         nn.Conv2d(12, 12, 3, padding="same"), nn.AdaptiveAvgPool2d(1),
         nn.Flatten(), nn.Linear(12, 20), nn.BatchNorm1d(20), nn.ReLU(), nn.Identity(), nn.Linear(20, 10),
@@ -326,7 +326,7 @@ UNITS = {
         (0, 30): "Reshape only writes the 784 numbers",
     },
     "a modern one": {
-        (4, 200): "The largest of 9 numbers",
+        (3, 200): "The largest of 9 numbers",
         (2, 20): "minus the mean seen in training",
         (7, 20): "Dropout lets everything through",
     },
@@ -367,6 +367,24 @@ def test_the_receptive_field_is_where_the_gradient_is(opened):
         sides = (("top", "top", 0), ("bottom", "top", 1), ("left", "left", 0), ("right", "left", 1))
         shown = [round((field[side] - pad[start]) / pad["width"] * 28) - last for side, start, last in sides]
         assert shown == seen_by(layer + 1, unit)
+
+
+@pytest.mark.browser
+def test_where_a_units_number_goes(opened):
+    page = opened()
+    one = torch.zeros(1, 6, 14, 14)
+    one[0, 2, 1, 6] = 1
+    windows = nn.functional.conv2d(one, torch.ones(16, 6, 5, 5)).count_nonzero()
+    goals = {
+        (2, 5 * 784 + 9 * 28 + 4): "Goes to: Average pooling, map 5, row 4, column 2",
+        (3, 2 * 196 + 1 * 14 + 6): f"Goes to: Convolution, {windows} units whose windows cover it",
+        (6, 3 * 25 + 7): "Goes to: Flatten, unit 82",
+        (7, 82): "Goes to: Linear, all 120 units",
+        (8, 3): "Goes to: Sigmoid, unit 3",
+    }
+    for (layer, index), goal in goals.items():
+        page.evaluate("(unit) => lenet.pin(unit)", {"layer": layer, "index": index})
+        assert page.locator("#where figcaption").last.inner_text() == f"Computed up to here. {goal}"
 
 
 @pytest.mark.browser
@@ -585,7 +603,7 @@ def test_both_languages_have_the_same_labels_with_the_same_places():
     english, chinese = document.words()["en"], document.words()["zh"]
     assert list(english) == list(chinese)
     for key in english:
-        assert re.findall(r"\{\w+\}", english[key]).sort() == re.findall(r"\{\w+\}", chinese[key]).sort()
+        assert sorted(re.findall(r"\{\w+\}", english[key])) == sorted(re.findall(r"\{\w+\}", chinese[key])), key
         assert chinese[key].strip() and english[key].strip()
     assert english["classes"].split("|") == list(LABELS) and len(chinese["classes"].split("|")) == len(LABELS)
 
