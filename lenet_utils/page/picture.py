@@ -21,7 +21,7 @@ def draw_still(net, image, packed):
     names = packed["names"] or words()["en"]["classes"].split("|")
     shares = torch.softmax(torch.from_numpy(outputs[-1]), 0).numpy()
     title = headline(names, shares, packed["labels"][0])
-    figure = Figure(figsize=(13, 4.4), layout="constrained")
+    figure = Figure(figsize=(13, 3.2), layout="constrained")
     figure.suptitle(title, fontsize=13, parse_math=False)
     shown = [i for i, layer in enumerate(packed["layers"]) if layer["kind"] not in ("identity", "flatten")]
     widths = [1.3 if i == 0 else 1 if len(packed["layers"][i]["shape"]) == 3 else 0.6 for i in shown[:-1]]
@@ -89,7 +89,7 @@ def mosaic(values):
         width = max(w for w in range(1, math.isqrt(len(values)) + 1) if len(values) % w == 0)
         return values.reshape(-1, width)
     maps, rows, columns = values.shape
-    across = 1 if maps <= 3 else 2 if maps <= 8 else math.ceil(maps / 8)
+    across = 1 if maps <= 3 else 2 if maps <= 8 else math.ceil(maps / 4)
     whole = np.full((math.ceil(maps / across) * (rows + 1) - 1, across * (columns + 1) - 1), np.nan)
     for i, one in enumerate(values):
         top, left = i // across * (rows + 1), i % across * (columns + 1)
