@@ -675,16 +675,18 @@ def test_the_notebooks_frame_is_alive_and_can_reach_nothing_around_it(net, data,
 @pytest.mark.parametrize("where", ["the file", "the notebook"])
 def test_without_scripts_a_picture_stands_in(where, net, data, opened, tmp_path):
     path, shown = tmp_path / "page.html", explore(net, *data)
-    path.write_text(notebook_around(shown) if where == "the notebook" else shown.html, encoding="utf-8")
+    html = notebook_around(shown) if where == "the notebook" else shown.html
+    # Chromium begins a frame of its own process before it hears that scripts are off: there the sandbox forbids them.
+    path.write_text(html.replace('sandbox="allow-scripts ', 'sandbox="'), encoding="utf-8")
     page = opened(path, java_script_enabled=False)
     image = page.get_by_alt_text("The network's answer to picture 0")
     assert image.bounding_box()["width"] > 700
-    assert not page.locator("#page").is_visible() if where == "the file" else True
-    box = image.bounding_box()
-    middle = page.screenshot(clip={"x": box["x"] + 5, "y": box["y"] + 100, "width": 120, "height": 150})
+    assert not page.locator("#page").is_visible()
     from PIL import Image
 
-    assert np.asarray(Image.open(io.BytesIO(middle)).convert("L")).min() < 20  # the black picture of a boot
+    image.evaluate("(image) => image.decode()")
+    seen = Image.open(io.BytesIO(page.screenshot(clip=image.bounding_box()))).convert("L")
+    assert np.mean(np.asarray(seen) < 20) > 0.02  # the black ground of the boot, so no frame lies over it
 
 
 def test_the_bundle_has_html_a_picture_and_a_description(net, data):
@@ -826,6 +828,7 @@ VARIANTS = [
 ]  # fmt: skip
 
 
+@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
 @pytest.mark.parametrize("layer", VARIANTS, ids=str)
 def test_variants_of_layers_that_the_page_cannot_compute_are_refused(layer):
     with pytest.raises(ValueError, match=f"{type(layer).__name__}, layer 0, with "):

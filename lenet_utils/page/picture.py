@@ -62,6 +62,7 @@ def draw_layer(axes, layers, i, values):
     layer = layers[i]
     axes.set_title(f"{words()['en']['kind.' + layer['kind']]}\n{' x '.join(map(str, layer['shape']))}", fontsize=8)
     axes.axis("off")
+    axes.set_anchor("N")
     if layer["kind"] == "input":
         axes.imshow(values[0], cmap="gray", vmin=0, vmax=1)
         return
