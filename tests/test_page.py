@@ -94,11 +94,12 @@ def opened(browser, saved):
         context = browser.new_context(**({"viewport": {"width": 1280, "height": 900}} | options))
         contexts.append(context)
         page = context.new_page()
+        runs = options.get("java_script_enabled", True)
         page.on("pageerror", lambda error: troubles.append(str(error)))
-        page.on("console", lambda message: troubles.append(message.text) if message.type == "error" else None)
+        page.on("console", lambda message: troubles.append(message.text) if runs and message.type == "error" else None)
         page.goto(path.as_uri())
         shown = page.frames[1] if in_frame else page
-        if options.get("java_script_enabled", True):
+        if runs:
             until(shown, "globalThis.lenet?.answers.length > 0")
         return shown
 
