@@ -1046,3 +1046,34 @@ def test_an_iterator_that_ends_before_its_length():
     whole = fit(train_iter=batches, num_epochs=2)
     assert short.images == whole.images == [10, 10]
     assert short.train_loss == whole.train_loss
+
+
+def test_numbers_instead_of_scores_may_be_any():
+    """A net that gives class numbers, or one score an image, has no last class that a label could be beyond."""
+    one_score = nn.Sequential(nn.Flatten(), nn.Linear(784, 1), nn.Flatten(0))
+    X, y = torch.rand(4, 1, 28, 28), torch.tensor([0, 3, 9, 9])
+    assert 0 <= evaluate_accuracy_gpu(one_score, [(X, y)]) <= 1
+    assert train.count_impossible(torch.zeros(4), y) == 0
+    assert train.count_impossible(torch.zeros(4, 1), y) == 0
+    assert train.count_impossible(torch.zeros(4, 9), y) == 2
+
+
+def test_frozen_parameters_stay_even_with_a_gradient():
+    net = small_net()
+    frozen, before = net[1].weight, weights(net)
+    fit(net, init_weights=None)
+    assert not torch.equal(frozen, before[0])
+    frozen.requires_grad_(False)
+    frozen.grad = torch.ones_like(frozen)
+    before = weights(net)
+    train.SGD(net.parameters(), 0.1).step()
+    assert torch.equal(frozen, before[0])
+
+
+@pytest.mark.parametrize(("num_epochs", "right_end"), [(3, 3), (0, 1)])
+def test_the_animator_that_training_makes(monkeypatch, num_epochs, right_end):
+    """d2l's labels; the axis from 0, as the plateau is in the first epoch, and of a length even without epochs."""
+    made = []
+    monkeypatch.setattr("lenet_utils.plot.Animator", lambda **given: made.append(given) or Recorder())
+    train_ch6(small_net(), make_batches(4), make_batches(4), num_epochs, 0.1, CPU)
+    assert made == [{"xlabel": "epoch", "xlim": [0, right_end], "legend": ["train loss", "train acc", "test acc"]}]
