@@ -50,7 +50,7 @@ def read(path):
 
 
 def unpack(packed):
-    """The tensors of a safetensors file, by name. Such a file holds numbers only, so unlike a pickle it runs nothing."""
+    """The tensors of a safetensors file, by name. Such a file holds numbers only: unlike a pickle, it runs nothing."""
     import safetensors.torch  # only here: nothing else in the course needs it
 
     try:
