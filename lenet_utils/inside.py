@@ -1,11 +1,11 @@
-"""Pictures of what happens inside a network: every stage of it on one page."""
+"""Pictures of what happens inside a network: all its stages on one page, and rows of small pictures to compare."""
 
 import torch
 
 from .display import set_alt
 
 GAP = 1  # pixels between two maps that stand side by side
-WIDTH, TALLEST, SHORTEST = 7.2, 1.15, 0.42  # inches; the shortest row still has room for its label's three lines
+WIDTH, TALLEST, SHORTEST = 6.4, 1.03, 0.4  # inches; the shortest row still has room for its label's three lines
 
 
 def show_stages(stages, title="", *, signed=False, alt=None):
@@ -34,8 +34,7 @@ def show_stages(stages, title="", *, signed=False, alt=None):
         label = f"{name}\n{describe(stages[name])}\n{low:.2f} to {high:.2f}"
         panel.set_ylabel(label, rotation=0, ha="right", va="center", fontsize=8)
     figure.suptitle(title)
-    if alt:
-        set_alt(figure, alt)
+    set_alt(figure, alt or f"{title}. A row for each stage: {', '.join(stages)}")
     return axes[:, 0]
 
 
@@ -66,3 +65,31 @@ def describe(values):
     """The shape of a stage in words: "6 of 28x28", or "120 numbers"."""
     shape = tuple(values.shape[1:]) if values.ndim in (2, 4) else tuple(values.shape)
     return f"{shape[0]} of {shape[1]}x{shape[2]}" if len(shape) == 3 else f"{shape[0]} numbers"
+
+
+def show_rows(rows, title="", *, columns=(), signed=(), alt=None):
+    """Draw small pictures in labelled rows, e.g. filters above the pieces that they like; returns the axes, 2D.
+
+    `rows`: lists of `(H, W)` by name. They are drawn in grey from 0 (black) to 1 (white), the ones named in `signed`
+    on a scale of the row's own: white is zero, blue above it, red below. `columns`: a title for each column.
+    """
+    from matplotlib import pyplot as plt
+
+    width = max(map(len, rows.values()))
+    figure, axes = plt.subplots(
+        len(rows), width, figsize=(1.15 * width + 0.4, 1.15 * len(rows) + 0.6 + 0.4 * bool(columns)), squeeze=False,
+        layout="constrained",
+    )  # fmt: skip
+    for line, (name, pictures) in zip(axes, rows.items()):
+        reach = max(float(picture.abs().max()) for picture in pictures) if name in signed else 1
+        colours, low = ("RdBu", -reach) if name in signed else ("gray", 0)
+        for panel, picture in zip(line, pictures):
+            panel.imshow(picture, cmap=colours, vmin=low, vmax=reach)
+        line[0].set_ylabel(name)
+    for panel in axes.flat:
+        panel.set(xticks=[], yticks=[])
+    for panel, heading in zip(axes[0], columns):
+        panel.set_title(heading, fontsize=9)
+    figure.suptitle(title)
+    set_alt(figure, alt or f"{title}. Small pictures in rows: {', '.join(filter(None, rows))}")
+    return axes
