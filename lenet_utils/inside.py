@@ -67,17 +67,18 @@ def describe(values):
     return f"{shape[0]} of {shape[1]}x{shape[2]}" if len(shape) == 3 else f"{shape[0]} numbers"
 
 
-def show_rows(rows, title="", *, columns=(), signed=(), alt=None):
+def show_rows(rows, title="", *, columns=(), signed=(), scale=1.15, alt=None):
     """Draw small pictures in labelled rows, e.g. filters above the pieces that they like; returns the axes, 2D.
 
     `rows`: lists of `(H, W)` by name. They are drawn in grey from 0 (black) to 1 (white), the ones named in `signed`
-    on a scale of the row's own: white is zero, blue above it, red below. `columns`: a title for each column.
+    on a scale of the row's own: white is zero, blue above it, red below. `columns`: a title for each column;
+    `scale`: the side of a picture in inches.
     """
     from matplotlib import pyplot as plt
 
     width = max(map(len, rows.values()))
     figure, axes = plt.subplots(
-        len(rows), width, figsize=(1.15 * width + 0.4, 1.15 * len(rows) + 0.6 + 0.4 * bool(columns)), squeeze=False,
+        len(rows), width, figsize=(scale * width + 0.4, scale * len(rows) + 0.6 + 0.4 * bool(columns)), squeeze=False,
         layout="constrained",
     )  # fmt: skip
     for line, (name, pictures) in zip(axes, rows.items()):
