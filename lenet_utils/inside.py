@@ -18,6 +18,8 @@ def show_stages(stages, title="", *, signed=False, alt=None):
     """
     from matplotlib import pyplot as plt
 
+    if not stages:
+        raise ValueError("expected at least one stage to draw, got none")
     rows = {name: side_by_side(name, values) for name, values in stages.items()}
     heights = [row_height(row) for row in rows.values()]
     figure, axes = plt.subplots(
@@ -28,7 +30,7 @@ def show_stages(stages, title="", *, signed=False, alt=None):
         low, high = row[~row.isnan()].aminmax()
         reach = max(-low, high)
         limits = {"cmap": "RdBu", "vmin": -reach, "vmax": reach} if signed else {"cmap": "cividis"}
-        panel.imshow(row, aspect="auto" if len(row) == 1 else "equal", interpolation="nearest", **limits)
+        panel.imshow(row.numpy(), aspect="auto" if len(row) == 1 else "equal", interpolation="nearest", **limits)
         panel.set(xticks=[], yticks=[], anchor="W", facecolor="#bbbbbb" if signed else "white")
         panel.spines[:].set_visible(False)
         label = f"{name}\n{describe(stages[name])}\n{low:.2f} to {high:.2f}"
@@ -76,6 +78,9 @@ def show_rows(rows, title="", *, columns=(), signed=(), scale=1.15, alt=None):
     """
     from matplotlib import pyplot as plt
 
+    if not any(len(pictures) for pictures in rows.values()):
+        raise ValueError("expected at least one row of pictures to draw, got none")
+    rows = {name: [torch.as_tensor(picture).detach().cpu() for picture in rows[name]] for name in rows}
     width = max(map(len, rows.values()))
     figure, axes = plt.subplots(
         len(rows), width, figsize=(scale * width + 0.4, scale * len(rows) + 0.6 + 0.4 * bool(columns)), squeeze=False,
@@ -85,7 +90,7 @@ def show_rows(rows, title="", *, columns=(), signed=(), scale=1.15, alt=None):
         reach = max(float(picture.abs().max()) for picture in pictures) if name in signed else 1
         colours, low = ("RdBu", -reach) if name in signed else ("gray", 0)
         for panel, picture in zip(line, pictures):
-            panel.imshow(picture, cmap=colours, vmin=low, vmax=reach)
+            panel.imshow(picture.numpy(), cmap=colours, vmin=low, vmax=reach)
         line[0].set_ylabel(name)
     for panel in axes.flat:
         panel.set(xticks=[], yticks=[])

@@ -35,7 +35,10 @@ def trained_lenet():
 
 def training_record():
     """How the weights of `trained_lenet` came about, as a dict: seed, recipe, machine, accuracy measured (0..1)."""
-    return json.loads(read(record_path()))
+    try:
+        return json.loads(read(record_path()))
+    except ValueError as error:
+        raise DataError(f"{record_path()} is damaged ({error}): {REMEDY}.") from error
 
 
 def record_path():
