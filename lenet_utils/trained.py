@@ -64,7 +64,7 @@ def unpack(packed):
 
 def check_shapes(expected, weights):
     """Raises DataError unless `weights` has the same names and shapes as the state dict `expected`."""
-    for name in {**expected, **weights}:
+    for name in [*expected, *sorted(weights.keys() - expected.keys())]:
         shapes = [tuple(tensors[name].shape) if name in tensors else "nothing" for tensors in (expected, weights)]
         if shapes[0] != shapes[1]:
             raise DataError(
