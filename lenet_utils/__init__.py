@@ -11,6 +11,7 @@ wait_asleep()  # before the first of these loads PyTorch
 from .model import Reshape, lenet, print_layer_shapes, layer_table
 from .data import load_data_fashion_mnist, get_fashion_mnist_labels
 from .train import Timer, Accumulator, accuracy, evaluate_accuracy_gpu, try_gpu, train_ch6, History, Diverged
+from .trained import trained_lenet, training_record
 from .plot import Animator, set_axes, show_images, plot_confusion, use_svg_display
 from .display import describe_figures, set_alt
 from .page import explore
@@ -20,6 +21,7 @@ __all__ = [
     "Reshape", "lenet", "print_layer_shapes", "layer_table",
     "load_data_fashion_mnist", "get_fashion_mnist_labels",
     "Timer", "Accumulator", "accuracy", "evaluate_accuracy_gpu", "try_gpu", "train_ch6", "History", "Diverged",
+    "trained_lenet", "training_record",
     "Animator", "set_axes", "show_images", "plot_confusion", "use_svg_display",
     "set_alt", "explore", "DataError",
 ]  # fmt: skip

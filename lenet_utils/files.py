@@ -22,7 +22,7 @@ PACKAGED = pathlib.Path(__file__).parent / "FashionMNIST" / "raw"
 
 
 class DataError(RuntimeError):
-    """The data set cannot be had: says which file or folder is the trouble, and what to do."""
+    """The data, or the trained weights, cannot be had: says which file or folder is the trouble, and what to do."""
 
 
 def cache_folder():

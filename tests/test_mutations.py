@@ -134,6 +134,27 @@ MUTATIONS = {
         "test_data.py",
         "a_damaged_file",
     ),
+    "a trained network with the weights that chance gave it": (
+        "trained.py",
+        "    net.load_state_dict(weights)\n",
+        "",
+        "test_trained.py",
+        "accuracy_is_the_recorded",
+    ),
+    "damaged weights taken as good": (
+        "trained.py",
+        "if hashlib.sha256(packed).hexdigest() !=",
+        "if False and hashlib.sha256(packed).hexdigest() !=",
+        "test_trained.py",
+        "a_changed_number",
+    ),
+    "maps in the wrong order": (
+        "inside.py",
+        "row.permute(1, 0, 2).flatten(1)",
+        "row.flip(0).permute(1, 0, 2).flatten(1)",
+        "test_inside.py",
+        "side_by_side_in_order",
+    ),
     "drawing without end": (
         "plot.py",
         "if self.spent + self.last <= self.SHARE * (self.clock() - self.started):",

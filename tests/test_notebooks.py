@@ -20,9 +20,14 @@ OWN_TAGS = {"setup", "long-cell"}
 HISTORY = {
     "1998": "the year of LeNet-5",
     "2010": "the year of a paper",
+    "2013": "the year of a paper",
+    "2014": "the year of a paper",
     "2016": "the year of a paper",
     "2017": "the year of a paper",
+    "2018": "the year of a paper",
     "2019": "the year of a paper",
+    "2021": "the year of a paper",
+    "1312.6034": "the arXiv number of a paper",
     "1603.07285": "the arXiv number of a paper",
     "1708.07747": "the arXiv number of a paper",
     "20": "MNIST's digits were fitted into 20x20 (LeCun et al. 1998, section III.A)",
@@ -169,7 +174,7 @@ CHECKS = {
 
 
 def test_there_are_notebooks():
-    assert [path.name[0] for path in NOTEBOOKS[:4]] == ["0", "1", "2", "3"]
+    assert [path.name[0] for path in NOTEBOOKS[:5]] == ["0", "1", "2", "3", "4"]
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

@@ -2,14 +2,18 @@
 
 Without names, all of them. Each is written back only when it has run to its end, so a cell that fails
 unasked leaves the file as it was. What would differ from machine to machine for no reason is left out:
-times of execution, versions, and the paths in tracebacks, of which only the last line stays.
+times of execution, versions, and the paths in tracebacks, of which only the last line stays. And pictures get a
+palette: a notebook holds each of them twice, and GitHub shows no notebook that is too large.
 """
 
+import base64
+import io
 import pathlib
 import sys
 
 import nbclient
 import nbformat
+from PIL import Image
 
 FOLDER = pathlib.Path(__file__).parent.parent / "notebooks"
 KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
@@ -34,6 +38,15 @@ def tidy(cell):
         output.get("metadata", {}).pop("needs_background", None)
         if output.output_type == "error":
             output.traceback = [f"\x1b[31m{output.ename}\x1b[39m: {output.evalue}"]
+        if "image/png" in output.get("data", {}):
+            output.data["image/png"] = with_palette(output.data["image/png"])
+
+
+def with_palette(encoded):
+    """A PNG, in base64, with 256 colours, or as it was where that is smaller."""
+    picture, packed = Image.open(io.BytesIO(base64.b64decode(encoded))), io.BytesIO()
+    picture.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(packed, format="png", optimize=True)
+    return min(base64.b64encode(packed.getvalue()).decode(), encoded, key=len)
 
 
 if __name__ == "__main__":
