@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import html
 import math
 
 import torch
@@ -109,24 +110,38 @@ class LayerRow:
 
 
 class LayerTable(list):
-    """Rows of `LayerRow`; prints as a table."""
+    """Rows of `LayerRow`; prints as a table, and shows as one in a notebook."""
 
-    def __str__(self):
+    LEFT = (True, True, True, False, False, False)  # text stands on the left of a column, numbers on the right
+
+    def lines(self):
+        """The texts of the table's cells: a list of six for the head, for each layer, and for the total."""
         names = ["layer", "output shape", "formula", "parameters", "multiply-adds", "receptive field"]
         cells = [[row.layer, str(row.shape), row.formula, f"{row.parameters:,}", f"{row.multiply_adds:,}",
                   f"{row.receptive_field} x {row.receptive_field}" if row.receptive_field else "?"]
                  for row in self]  # fmt: skip
         total = ["total", "", "", f"{self.parameters:,}", f"{self.multiply_adds:,}", ""]
-        lines = [names, *cells, total]
-        widths = [max(len(line[column]) for line in lines) for column in range(len(names))]
-        left = [True, True, True, False, False, False]
+        return [names, *cells, total]
+
+    def __str__(self):
+        lines = self.lines()
+        widths = [max(map(len, column)) for column in zip(*lines)]
         return "\n".join(
             "  ".join(cell.ljust(width) if is_left else cell.rjust(width)
-                      for cell, width, is_left in zip(line, widths, left)).rstrip()
+                      for cell, width, is_left in zip(line, widths, self.LEFT)).rstrip()
             for line in lines
         )  # fmt: skip
 
     __repr__ = __str__
+
+    def _repr_html_(self):
+        """The table in a notebook: its columns give way in a narrow window, where the text would wrap."""
+        sides = ["left" if is_left else "right" for is_left in self.LEFT]
+        rows = [
+            "".join(f'<{tag} style="text-align: {side}">{html.escape(cell)}</{tag}>' for cell, side in zip(line, sides))
+            for tag, line in zip(["th"] + ["td"] * len(self) + ["th"], self.lines())
+        ]
+        return f"<table><tr>{'</tr><tr>'.join(rows)}</tr></table>"
 
     @property
     def parameters(self):

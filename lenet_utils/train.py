@@ -62,7 +62,7 @@ class Accumulator:
         self._sums = [0.0] * self.n
 
     def add(self, *values):
-        """Add one scalar to each sum. Raises ValueError unless given exactly `n` scalars."""
+        """Add one scalar to each sum. Raises ValueError unless given exactly `n`."""
         if len(values) != self.n:
             raise ValueError(f"expected {self.n} values, one for each sum, got {len(values)}")
         self._sums = [total + as_double(value) for total, value in zip(self._sums, values)]
@@ -118,8 +118,9 @@ def try_gpu(i=0):
 def evaluate_accuracy_gpu(net, data_iter, device=None):
     """The fraction (0..1) of all images in `data_iter` that `net` names right.
 
-    `data_iter`: batches `(X, y)`; `X` may be a list of tensors. `device`: the net's own by default.
-    The net comes back in the mode in which it was. Raises ValueError if there are no batches.
+    `data_iter`: batches `(X, y)`; `X` may be a list of tensors.
+    `device`: the net's own by default. The net comes back in the mode in which it was.
+    Raises ValueError if there are no batches.
     """
     is_module = isinstance(net, nn.Module)
     if device is None and is_module:
@@ -221,9 +222,10 @@ def train_ch6(net, train_iter, test_iter, num_epochs, lr, device, *, init_weight
 
 
 def train_epoch(net, train_iter, optimizer, device, history, animator, stop):
-    """One pass over `train_iter`. Returns mean loss, accuracy, number of images, and seconds."""
-    epoch, num_batches, dtype = len(history), len(train_iter), next(net.parameters()).dtype
-    draw_every = -(-num_batches // 5)  # rounded up: at most five points an epoch, however many batches
+    """One pass over `train_iter`. Returns mean loss, accuracy, images seen, and seconds."""
+    epoch, num_batches = len(history), len(train_iter)
+    dtype = next(net.parameters()).dtype
+    draw_every = -(-num_batches // 5)  # rounded up: at most five points an epoch
     losses, sums = [], Accumulator(3)  # loss x images, correct, images
     net.train()
     timer = Timer()

@@ -1,5 +1,6 @@
 """LeNet and the shapes in it: against torchinfo, arithmetic done here, and gradients that show what a unit sees."""
 
+import html
 import math
 import re
 
@@ -279,6 +280,15 @@ def test_the_table_as_text():
     ]  # fmt: skip
     assert lines[-1].split() == ["total", "61,706", "416,520"]
     assert repr(layer_table(lenet())) == "\n".join(lines)
+
+
+def test_the_table_in_a_notebook():
+    rows = layer_table(lenet())._repr_html_().split("<tr>")[1:]
+    assert len(rows) == 1 + 13 + 1
+    cells = re.findall(r">([^<]*)</td>", rows[9])
+    assert list(map(html.unescape, cells)) == ["Linear", "(1, 120)", "400 -> 120", "48,120", "48,000", "32 x 32"]
+    assert re.findall(r"text-align: (\w+)", rows[9]) == ["left"] * 3 + ["right"] * 3
+    assert ">61,706</th>" in rows[-1]
 
 
 # What looking leaves behind: nothing

@@ -14,6 +14,7 @@ NOTEBOOKS = sorted((pathlib.Path(__file__).parent.parent / "notebooks").rglob("*
 NOTEBOOKS = [path for path in NOTEBOOKS if ".ipynb_checkpoints" not in path.parts]
 LIMIT = 1_000_000  # bytes of a notebook
 LONGEST = 12  # lines of a code cell without the tag "long-cell"
+WIDEST = 78  # characters of a line of code: JupyterLab shows no more in a window of 800 pixels
 OWN_TAGS = {"setup", "long-cell"}
 
 # Numbers in prose that no cell computes. The first kind is history; the second is checked here.
@@ -122,6 +123,12 @@ def long_cells(notebook):
             yield lines[0]
 
 
+def wide_lines(notebook):
+    for cell in cells(notebook, "code"):
+        if "setup" not in tags(cell):
+            yield from (line for line in source(cell).splitlines() if len(line) > WIDEST)
+
+
 def machine_paths(notebook):
     """Paths of the machine on which the notebook was run: tracebacks and warnings bring them in."""
     for output in outputs(notebook):
@@ -168,6 +175,7 @@ CHECKS = {
     "pictures without alt text": pictures_without_alt,
     "widget state": widget_state,
     f"code cells of more than {LONGEST} lines": long_cells,
+    f"code lines of more than {WIDEST} characters": wide_lines,
     "paths of the machine": machine_paths,
     "numbers in prose that nothing checks": unchecked_numbers,
 }
@@ -240,6 +248,7 @@ FAULTY = {
     "cells out of order": [code(count=2), code(count=1)],
     "pictures without alt text": [code(outputs=[PNG])],
     f"code cells of more than {LONGEST} lines": [code("x = 1\n" * (LONGEST + 1))],
+    f"code lines of more than {WIDEST} characters": [code("#" * (WIDEST + 1))],
     "paths of the machine": [code(outputs=[ERROR])],
     "numbers in prose that nothing checks": [prose("It learns 87.3 % of them."), code("print(87)")],
 }
@@ -248,6 +257,10 @@ FAULTY = {
 @pytest.mark.parametrize("fault", FAULTY)
 def test_the_lint_finds(fault):
     assert list(CHECKS[fault]({"cells": FAULTY[fault], "metadata": {}}))
+
+
+def test_the_lint_lets_the_widest_line_and_the_set_up_pass():
+    assert not list(wide_lines({"cells": [code("#" * WIDEST), code("#" * (WIDEST + 1), tags=["setup"])]}))
 
 
 def test_the_lint_finds_widget_state():

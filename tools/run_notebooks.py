@@ -9,6 +9,7 @@ palette: a notebook holds each of them twice, and GitHub shows no notebook that 
 import base64
 import io
 import pathlib
+import re
 import sys
 
 import nbclient
@@ -38,6 +39,9 @@ def tidy(cell):
         output.get("metadata", {}).pop("needs_background", None)
         if output.output_type == "error":
             output.traceback = [f"\x1b[31m{output.ename}\x1b[39m: {output.evalue}"]
+        if 'class="lenet-page"' in output.get("data", {}).get("text/html", ""):
+            # The live page would make the file twice as large; its still picture stands in until the cell is run.
+            output.data["text/html"] = re.search(r"<img [^>]*>", output.data["text/html"])[0]
         if "image/png" in output.get("data", {}):
             output.data["image/png"] = with_palette(output.data["image/png"])
 
