@@ -50,7 +50,8 @@ def learn(home, epochs):
     client = nbclient.NotebookClient(notebook, timeout=3600, resources={"metadata": {"path": str(NOTEBOOK.parent)}})
     start = time.perf_counter()
     client.execute(env=at_home(home))
-    return json.loads(notebook.cells[-1].outputs[-1].text) | {"seconds": round(time.perf_counter() - start, 1)}
+    printed = "".join(output.text for output in notebook.cells[-1].outputs if output.get("name") == "stdout")
+    return json.loads(printed) | {"seconds": round(time.perf_counter() - start, 1)}
 
 
 def at_home(home):

@@ -26,7 +26,7 @@ def measure(path):
     start, busy = time.perf_counter(), machine.busy_seconds()
     place = {"metadata": {"path": str(path.parent)}}
     nbclient.NotebookClient(notebook, timeout=1200, resources=place).execute()
-    measured = json.loads(notebook.cells[-1].outputs[-1].text)
+    measured = json.loads("".join(output.get("text", "") for output in notebook.cells[-1].outputs))
     result = {"notebook": path.stem, "seconds": round(time.perf_counter() - start, 1), **measured}
     other = machine.busy_seconds() - busy - measured["cpu_seconds"]
     return result | {"others_cpu_seconds": round(max(0, other), 1)}  # the notebook's client among them
