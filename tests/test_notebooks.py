@@ -8,6 +8,7 @@ import re
 import pytest
 from nbval.plugin import comment_markers, metadata_tags
 
+from lenet_utils import lenet
 from lenet_utils.data import read_split
 
 NOTEBOOKS = sorted((pathlib.Path(__file__).parent.parent / "notebooks").rglob("*.ipynb"))
@@ -38,6 +39,7 @@ COMPUTED = {
     "1.46": lambda: round(math.log(math.e + 9) - 1, 2),  # the loss of a perfect answer after one softmax too many
     "938": lambda: math.ceil(60_000 / 64),
     "64": lambda: 256 // 4,
+    "150": lambda: lenet()[4].weight[0].numel(),
     "1,040": lambda: 16 * (16 * 4 + 1),
     "0.4": lambda: (80 / 100 + 0 / 10) / 2,
     "96": lambda: len(read_split("train")[0]) % 256,
