@@ -1,6 +1,7 @@
 """The live page: what goes into it, and what it does in a real browser, with PyTorch as the oracle."""
 
 import base64
+import html
 import io
 import os
 import pathlib
@@ -90,7 +91,7 @@ def opened(browser, saved):
     """A function that opens a saved page in a fresh context; errors and refused actions in it fail the test."""
     contexts, troubles = [], []
 
-    def open_page(path=saved, in_frame=False, **options):
+    def open_page(path=saved, in_frame=0, **options):
         context = browser.new_context(**({"viewport": {"width": 1280, "height": 900}} | options))
         contexts.append(context)
         page = context.new_page()
@@ -98,7 +99,7 @@ def opened(browser, saved):
         page.on("pageerror", lambda error: troubles.append(str(error)))
         page.on("console", lambda message: troubles.append(message.text) if runs and message.type == "error" else None)
         page.goto(path.as_uri())
-        shown = page.frames[1] if in_frame else page
+        shown = page.frames[in_frame] if in_frame else page
         if runs:
             until(shown, "globalThis.lenet?.answers.length > 0")
         return shown
@@ -663,10 +664,27 @@ def test_the_modules_use_nothing_that_could_run_or_fetch_text():
 def test_the_notebooks_frame_is_alive_and_can_reach_nothing_around_it(net, data, opened, tmp_path):
     path = tmp_path / "notebook.html"
     path.write_text(notebook_around(explore(net, *data)), encoding="utf-8")
-    frame = opened(path, in_frame=True)
+    frame = opened(path, in_frame=1)
     assert_same_outputs(frame, net, data[0][0])
     reached = frame.evaluate("() => { try { return parent.document.title } catch { return 'refused' } }")
     assert reached == "refused"
+
+
+# What surrounds an output elsewhere: VS Code's policy for what notebooks show, and Colab's frame around each output.
+VS_CODE = """<meta http-equiv="Content-Security-Policy" content="default-src 'none'; script-src 'unsafe-inline'
+    'unsafe-eval'; style-src 'unsafe-inline'; img-src https: http: data:; font-src https:; connect-src https:;
+    child-src https: data:">"""
+COLAB = '<iframe sandbox="allow-scripts allow-forms allow-modals allow-downloads allow-popups" srcdoc="{}"></iframe>'
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("host", ["VS Code", "Colab"])
+def test_alive_in_what_other_notebooks_put_around_it(host, net, data, opened, tmp_path):
+    output = notebook_around(explore(net, *data))
+    path = tmp_path / "host.html"
+    path.write_text(VS_CODE + output if host == "VS Code" else COLAB.format(html.escape(output)), encoding="utf-8")
+    frame = opened(path, in_frame=1 if host == "VS Code" else 2)
+    assert_same_outputs(frame, net, data[0][0])
 
 
 # ---- the picture that stands in, and the file
