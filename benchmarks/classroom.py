@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 
+import jupyter_client
 import machine
 import nbclient
 import nbformat
@@ -47,9 +48,13 @@ def shortened(epochs):
 def learn(home, epochs):
     """One learner's run. Everything that Jupyter, IPython and matplotlib keep is theirs, below `home`."""
     notebook = shortened(epochs)
-    client = nbclient.NotebookClient(notebook, timeout=3600, resources={"metadata": {"path": str(NOTEBOOK.parent)}})
+    # Sockets in a file of their own: thirty kernels that look for free ports at the same moment find the same ones.
+    sockets = jupyter_client.AsyncKernelManager(transport="ipc", ip=str(home / "kernel"))
+    place = {"metadata": {"path": str(NOTEBOOK.parent)}}
+    client = nbclient.NotebookClient(notebook, km=sockets, timeout=3600, startup_timeout=600, resources=place)
+    environment = at_home(home)
     start = time.perf_counter()
-    client.execute(env=at_home(home))
+    client.execute(env=environment)
     printed = "".join(output.text for output in notebook.cells[-1].outputs if output.get("name") == "stdout")
     return json.loads(printed) | {"seconds": round(time.perf_counter() - start, 1)}
 
