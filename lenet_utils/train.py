@@ -176,11 +176,14 @@ def init_xavier(layer):
         nn.init.xavier_uniform_(layer.weight)
 
 
-def train_ch6(net, train_iter, test_iter, num_epochs, lr, device, *, init_weights=init_xavier, animator=None):
+def train_ch6(
+    net, train_iter, test_iter, num_epochs, lr, device, *, init_weights=init_xavier, animator=None, fused=False
+):
     """Train `net` with SGD on the cross-entropy loss, test it after every epoch, and return a `History`.
 
     The weights start afresh: `init_weights` is applied to every layer; None goes on from those that `net` has.
     `animator`: where the curves go, a new `Animator` by default; False draws nothing.
+    `fused`: True trains `lenet()` on a CPU by one piece of C, several times as fast; what it cannot do goes on without.
     Stop (Ctrl-C) ends the run between two batches; `net` and the history so far stay good.
     Raises ValueError for arguments that cannot work, before anything changes, and for a batch that cannot,
     before the weights see it; `Diverged` when the loss is no longer a number.
@@ -198,6 +201,11 @@ def train_ch6(net, train_iter, test_iter, num_epochs, lr, device, *, init_weight
     net.to(device)
     train_iter, test_iter = (it.to(device) if isinstance(it, Batches) else it for it in (train_iter, test_iter))
     optimizer = SGD(net.parameters(), lr)
+    run_epoch, evaluate = train_epoch, evaluate_accuracy_gpu
+    if fused:
+        from .fused import fuse  # on first use: a C compiler may have to run
+
+        run_epoch, evaluate = fuse(net, lr, device) or (run_epoch, evaluate)
     history = History(str(device))
     if animator is None:
         from .plot import Animator  # on first use: training itself needs no matplotlib
@@ -206,8 +214,8 @@ def train_ch6(net, train_iter, test_iter, num_epochs, lr, device, *, init_weight
     try:
         with StopBetweenBatches() as stop:
             for epoch in range(num_epochs):
-                trained = train_epoch(net, train_iter, optimizer, device, history, animator, stop)
-                test_acc = evaluate_accuracy_gpu(net, test_iter, device)
+                trained = run_epoch(net, train_iter, optimizer, device, history, animator, stop)
+                test_acc = evaluate(net, test_iter, device)
                 history.add(*trained, test_acc)
                 if animator:
                     animator.add(epoch + 1, (None, None, test_acc))
