@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from . import checks
 from .data import Batches
 from .model import evaluation_mode
+from .pooling import quick_pooling
 from .stop import StopBetweenBatches
 
 
@@ -204,7 +205,7 @@ def train_ch6(net, train_iter, test_iter, num_epochs, lr, device, *, init_weight
 
         animator = Animator(xlabel="epoch", xlim=[0, num_epochs or 1], legend=["train loss", "train acc", "test acc"])
     try:
-        with StopBetweenBatches() as stop:
+        with StopBetweenBatches() as stop, quick_pooling(net):
             for epoch in range(num_epochs):
                 trained = train_epoch(net, train_iter, optimizer, device, history, animator, stop)
                 test_acc = evaluate_accuracy_gpu(net, test_iter, device)
