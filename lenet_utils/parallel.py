@@ -35,7 +35,9 @@ def options(arguments=None):
     parser.add_argument("--device", help="e.g. cpu; by default each process takes a GPU of its own, if there is one")
     parser.add_argument("--ddp", action="store_true", help="let DistributedDataParallel add up the gradients")
     parser.add_argument("--threads", type=int, help="of each process; by default its share of the cores")
-    parser.add_argument("--tied", action="store_true", help="end when standard input closes, as with whoever started it")
+    parser.add_argument(
+        "--tied", action="store_true", help="end when standard input closes, as with whoever started it"
+    )
     return parser.parse_args(arguments)
 
 
@@ -45,6 +47,7 @@ def main(arguments=None):
     if asked.tied:
         threading.Thread(target=end_with_stdin, daemon=True).start()
     torch.set_num_threads(asked.threads or share_of_cores(int(os.environ.get("LOCAL_WORLD_SIZE", 1))))
+    team = None
     try:
         team = join(asked.device, asked.ddp)
         torch.manual_seed(asked.seed)
@@ -60,9 +63,9 @@ def main(arguments=None):
     except (ValueError, CheckpointError, ArithmeticError) as error:
         give_up(str(error))
     except RuntimeError as error:
-        if not torch.distributed.is_initialized():
+        if team is None or team.size == 1:
             raise
-        give_up(f"process {team.rank} cannot go on, probably as another one died ({str(error).splitlines()[0]})")
+        give_up(f"process {team.rank} cannot go on without one that died ({type(error).__name__})")
 
 
 def give_up(reason):

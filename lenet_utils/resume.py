@@ -217,8 +217,8 @@ class Run:
         """Be where `state` says, with these `weights`."""
         if state["batch"] and state["num_batches"] != len(self.train_iter):
             raise CheckpointError(
-                f"{self.checkpoint.folder} was saved within an epoch of {state['num_batches']} batches, and here it has "
-                f"{len(self.train_iter)}: use batches of the same size, or another folder."
+                f"{self.checkpoint.folder} was saved within an epoch of {state['num_batches']} batches, "
+                f"and here it has {len(self.train_iter)}: use batches of the same size, or another folder."
             )
         self.net.load_state_dict(weights)
         for name, values in state["history"].items():
@@ -238,7 +238,8 @@ class Run:
         if not self.resumed or not (len(self.history) or self.batch):
             return ""
         within = f" and batch {self.batch} of {len(self.train_iter)}" if self.batch else ""
-        return f"going on after epoch {len(self.history)}{within}, of {num_epochs} epochs, from {self.checkpoint.folder}"
+        folder = self.checkpoint.folder
+        return f"going on after epoch {len(self.history)}{within}, of {num_epochs} epochs, from {folder}"
 
 
 class Requests(StopBetweenBatches):

@@ -94,8 +94,23 @@ def join(device=None, ddp=False):
         torch.cuda.set_device(device)
     else:
         stay_on_this_machine()
-    distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    distributed.init_process_group("nccl" if device.type == "cuda" else "gloo", **meeting_point())
     return Team(distributed.get_rank(), distributed.get_world_size(), device, ddp)
+
+
+def meeting_point():
+    """Where the processes tell each other their addresses, as arguments for `init_process_group`.
+
+    torchrun keeps one board for that, also when it starts the processes again. Without a place of its own on it
+    for each start, a process may find the addresses of the dead, and fail to reach them.
+    """
+    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
+        return {}
+    address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    board = distributed.TCPStore(address, port, size, is_master=False)
+    start = f"start {os.environ['TORCHELASTIC_RESTART_COUNT']} of {size}"
+    return {"store": distributed.PrefixStore(start, board), "rank": rank, "world_size": size}
 
 
 def stay_on_this_machine():

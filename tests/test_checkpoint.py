@@ -150,7 +150,7 @@ def test_afresh(tmp_path):
 
 
 def test_a_data_loader_with_a_generator_of_its_own(tmp_path):
-    def loader(act=None):
+    def loader():
         X, y = torch.rand(22, 1, 28, 28, generator=torch.Generator().manual_seed(5)), torch.arange(22) % 10
         dataset = torch.utils.data.TensorDataset(X, y)
         generator = torch.Generator().manual_seed(7)
@@ -184,9 +184,7 @@ def test_curves_show_the_whole_run(tmp_path):
 
     fit(small_net(), tmp_path, num_epochs=1)
     recorder = Recorder()
-    history = train_ch6(
-        small_net(), data(), data(9, seed=2), 2, 0.1, CPU, animator=recorder, checkpoint=tmp_path
-    )
+    history = train_ch6(small_net(), data(), data(9, seed=2), 2, 0.1, CPU, animator=recorder, checkpoint=tmp_path)
     assert {x for x, _ in recorder.points} == {x for x, *_ in history.points} | {1, 2}
 
 
@@ -245,7 +243,7 @@ def test_a_flipped_bit_is_noticed(tmp_path):
     packed[-5] ^= 1
     checkpoint.last.write_bytes(packed)
     checkpoint.before.unlink()
-    with pytest.raises(CheckpointError, match="damaged .its weights are not those that were written.*resume=False"):
+    with pytest.raises(CheckpointError, match=r"damaged .its weights are not those that were written.*resume=False"):
         checkpoint.load()
 
 
