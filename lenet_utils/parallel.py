@@ -35,9 +35,7 @@ def options(arguments=None):
     parser.add_argument("--device", help="e.g. cpu; by default each process takes a GPU of its own, if there is one")
     parser.add_argument("--ddp", action="store_true", help="let DistributedDataParallel add up the gradients")
     parser.add_argument("--threads", type=int, help="of each process; by default its share of the cores")
-    parser.add_argument(
-        "--tied", action="store_true", help="end when standard input closes, as with whoever started it"
-    )
+    parser.add_argument("--tied", action="store_true", help="end when standard input closes")
     return parser.parse_args(arguments)
 
 

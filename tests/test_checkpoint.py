@@ -361,3 +361,9 @@ def test_saving_is_cheap(tmp_path):
     fit(lenet(), checkpoint, num_epochs=1)
     assert checkpoint.last.stat().st_size < 4 * 61_706 + 40_000
     assert time.time() - checkpoint.last.stat().st_mtime < 3600
+
+
+def test_fused_and_kept_is_not_fused(tmp_path, capsys):
+    history = fit(small_net(), tmp_path, num_epochs=1, fused=True)
+    assert len(history) == 1
+    assert "not fused, since only batch by batch can a run be kept" in capsys.readouterr().out
