@@ -1,6 +1,7 @@
 """What the judges of several notebooks ask for: fresh random numbers, a number near another one, a net that runs."""
 
 import math
+import numbers
 
 import torch
 from torch import nn
@@ -25,7 +26,9 @@ def distinct(low, high, count):
 
 def expect_number(value, low, high, kinds, otherwise):
     """Raises Wrong unless `value` is from `low` to `high`; `kinds`: messages for typical wrong numbers."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
+    if torch.is_tensor(value) and value.numel() == 1:
+        value = value.item()
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise Wrong(f"Expected a number, got {value!r}.")
     if not low <= value <= high:
         nearest = min(kinds, key=lambda typical: abs(value - typical))

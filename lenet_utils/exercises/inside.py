@@ -213,8 +213,10 @@ def temperature(function, best, changed):
         logits, labels = random_answers(between(600, 1200))
         T = choice([0.5, 0.7, 1.6, 2.5])
         compare_errors(function, logits, labels, T)
-    y = read_split("t10k")[1]
-    first = trained_logits()[:5000], y[:5000]
+    if not float(best) > 0:
+        raise Wrong("The function is right. A temperature is a number above 0.")
+    labels = read_split("t10k")[1]
+    first, other = ((trained_logits()[half], labels[half]) for half in (slice(5000), slice(5000, None)))
     reached, lowest = (
         calibration_error(*first, float(best)),
         min(calibration_error(*first, 1 + i / 20) for i in range(9)),
@@ -224,8 +226,8 @@ def temperature(function, best, changed):
         raise Wrong(f"The function is right. With that temperature the network is {sign}, on the first half.")
     if changed != 0:
         raise Wrong("Only the last answer is wrong. Divide ten numbers by the same one: which is the largest now?")
-    return (f"On the other half the error falls from {calibration_error(trained_logits()[5000:], y[5000:]):.3f} to "
-            f"{calibration_error(trained_logits()[5000:], y[5000:], float(best)):.3f}.")  # fmt: skip
+    before, after = calibration_error(*other), calibration_error(*other, float(best))
+    return f"On the other half the error falls from {before:.3f} to {after:.3f}."
 
 
 @functools.cache

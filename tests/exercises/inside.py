@@ -104,6 +104,7 @@ WRONG = {
         (but(CALIBRATION, ("float(error)", "100 * float(error)")), "per cent"),
         (but(CALIBRATION, ("1.15", "1.0")), "network is too sure"),
         (but(CALIBRATION, ("1.15", "1.5")), "network is too modest"),
+        (but(CALIBRATION, ("1.15", "0.0")), "above 0"),
         (but(CALIBRATION, ("changed = 1.15, 0", "changed = 1.15, 300")), "Only the last answer"),
     ],
     "4.4": [
