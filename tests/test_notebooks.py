@@ -17,7 +17,6 @@ NOTEBOOKS = [path for path in NOTEBOOKS if ".ipynb_checkpoints" not in path.part
 LIMIT = 1_000_000  # bytes of a notebook
 LONGEST = 12  # lines of a code cell without the tag "long-cell"
 WIDEST = 78  # characters of a line of code: JupyterLab shows no more in a window of 800 pixels
-ANSWERS_IN_ONE_FOLD = {"2_layer_shapes", "3_train_on_gpu", "4_look_inside"}  # not converted yet
 OWN_TAGS = {"setup", "long-cell", "exercise", "check"}
 
 # Numbers in prose that no cell computes. The first kind is history; the second is checked here.
@@ -214,11 +213,7 @@ def test_opens_and_ends_as_the_others_do(path):
         assert f"**{part}**" in prose, part
     for heading in ("## Summary", "## Exercises", "## References"):
         assert heading in prose, heading
-    if path.stem in ANSWERS_IN_ONE_FOLD:
-        for exercise in ("**1. Predict.**", "**2. Break it.**", "**3. Change it.**", "<summary>Answers</summary>"):
-            assert exercise in prose, exercise
-    else:
-        assert not list(faults_of_exercises(path, notebook))
+    assert not list(faults_of_exercises(path, notebook))
     summary = prose.split("## Summary")[1].split("## Exercises")[0]
     assert 1 <= len(re.findall(r"^- ", summary, re.MULTILINE)) <= 5
 
