@@ -148,7 +148,7 @@ for student, given in answers.items():
     nbformat.write(notebook, folder / f"{name}.ipynb")
     validator = Validator(config=app.config, ignore_checksums=True)  # else a changed check is all that it tells
     found = validator.validate(str((folder / f"{name}.ipynb").resolve()))
-    failed = [cell["raw_error"].splitlines()[-1] for cell in found.get("failed", [])]
+    failed = [" ".join(cell["raw_error"].split()) for cell in found.get("failed", [])]
     done(api.autograde(name, student))
     with api.gradebook as gradebook:
         submission = gradebook.find_submission(name, student)
