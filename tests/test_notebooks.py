@@ -23,6 +23,7 @@ OWN_TAGS = {"setup", "long-cell", "exercise", "check"}
 HISTORY = {
     "1998": "the year of LeNet-5",
     "2010": "the year of a paper",
+    "2011": "the year of a paper",
     "2013": "the year of a paper",
     "2014": "the year of a paper",
     "2016": "the year of a paper",
