@@ -29,7 +29,7 @@ def bytes_sent(answer):
         raise Wrong("That is how many gradients there are. Each is a number of four bytes.")
     if answer == size:
         raise Wrong("So much the gradients of one process take. But each number is sent more than once, or not at all.")
-    if answer in (2 * size, 3 * 2 * size):
+    if answer == 2 * size:
         raise Wrong("That would be all gradients at a time; the ring sends a part of them at a time.")
     if answer == 3 * size // 4:
         raise Wrong("After so much every process has one part of the sum, and not yet the others.")
@@ -131,6 +131,8 @@ def ring(ring_all_reduce):
         if all(row == [max(row)] * processes for row in log.lists):
             raise Wrong("All parts became the same number.")
         have = sum(row[i] == sums[i] for row in log.lists for i in range(processes))
+        if have == processes and all(sums[i] in column for i, column in enumerate(zip(*log.lists))):
+            raise Wrong("Every sum is there, but in one process only: now each has to come to all the others.")
         if have < processes * processes:
             raise Wrong(
                 f"With {processes} processes, {have} of {processes * processes} places have the right sum in the end."
@@ -158,11 +160,13 @@ class Ring:
     "7.5",
     hints=(
         "The cell above that starts two processes needs one number changed. And `lines` can be made a list.",
-        'Inside `with parallel.Torchrun(3, "--images=3000", "--epochs=1") as lines:` write `my_lines = list(lines)`.',
+        'Inside `with parallel.Torchrun(3, "--images=3000", "--epochs=1") as lines:` make a list of `lines`, and keep it.',
     ),
 )
 def three_workers(lines):
-    if isinstance(lines, str) or not hasattr(lines, "__iter__"):
+    if isinstance(lines, str):
+        raise Wrong("That is one text. Keep the lines as they come, one by one.")
+    if not hasattr(lines, "__iter__"):
         raise Wrong(f"A list of the lines that it printed is asked for; that is a {type(lines).__name__}.")
     lines = [str(line) for line in lines]
     text = "\n".join(lines)

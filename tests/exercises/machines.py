@@ -59,13 +59,13 @@ WRONG = {
     ],
     "7.4": [
         (ring("pass\n    return None"), "No process has anything else"),
-        (ring(HALF_RING), "have the right sum"),
+        (ring(HALF_RING), "in one process only"),
         (ring(WRONG_ORDER), "have the right sum"),
         (ring(TOO_MANY), "fewer"),
         (ring("ring.send(0, 0, add=True)\n    return ring.lists"), "return nothing"),
     ],
     "7.5": [
-        ("my_lines = 'training on cpu with 3 processes'", "A list of the lines"),
+        ("my_lines = 'training on cpu with 3 processes'", "one text"),
         ("my_lines = ['torchrun: not found']", "never came so far"),
         ("my_lines = ['training on cpu with 2 processes', 'loss 1.0, train acc 0.5']", "not with three"),
         ("my_lines = ['training on cpu with 3 processes', 'epoch 0.2']", "come to its end"),
