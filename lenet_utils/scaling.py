@@ -47,6 +47,8 @@ class Machine:
 
 def draw(axes, machine, counts, batch, size):
     """Strong scaling (the same `batch` for all) and weak (a `batch` for each), as images a second over devices."""
+    from matplotlib.ticker import NullLocator
+
     from .plot import STYLES
 
     one = machine.images_per_second(1, batch, size)
@@ -57,6 +59,6 @@ def draw(axes, machine, counts, batch, size):
     axes.plot(counts, strong, label=f"a batch of {batch} for all", markersize=4, **STYLES[3])
     axes.set(xscale="log", yscale="log", xlabel="devices", ylabel="images a second")
     axes.set_xticks(counts, [f"{p:,}" for p in counts])
-    axes.minorticks_off()
+    axes.xaxis.set_minor_locator(NullLocator())
     axes.grid(alpha=0.4)
     axes.legend()
