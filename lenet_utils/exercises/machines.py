@@ -160,7 +160,7 @@ class Ring:
     "7.5",
     hints=(
         "The cell above that starts two processes needs one number changed. And `lines` can be made a list.",
-        'Inside `with parallel.Torchrun(3, "--images=3000", "--epochs=1") as lines:` make a list of `lines`, and keep it.',
+        'Inside `with parallel.Torchrun(3, "--images=3000", "--epochs=1") as lines:` make a list of them.',
     ),
 )
 def three_workers(lines):
