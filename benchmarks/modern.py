@@ -34,13 +34,13 @@ LADDER_EPOCHS, LADDER_BATCH = 5, 256
 CHANGES = [
     ("lenet(), as in the course", {}, {"lr": 0.9, "init_weights": init_xavier}),
     ("max pooling", {"pooling": nn.MaxPool2d}, {}),
-    ("ReLU", {"activation": nn.ReLU}, {"lr": 0.1}),
+    ("ReLU", {"activation": nn.ReLU}, {"lr": 0.3}),
     ("He initialisation", {}, {"init_weights": modern.init_he}),
     ("momentum", {}, {"momentum": 0.9, "lr": 0.03}),
     ("batch normalisation", {"batch_norm": True}, {"lr": 0.1}),
     ("learning-rate schedule", {}, {"schedule": True, "lr": 0.1}),
     ("weight decay", {}, {"weight_decay": 5e-4}),
-    ("light augmentation", {}, {"augmentation": True}),
+    ("light augmentation", {}, {"augmentation": modern.mirror}),
     ("label smoothing", {}, {"label_smoothing": 0.1}),
     ("averaged weights", {}, {"average": 0.25}),
     ("channels instead of linear layers", None, {}),
@@ -48,8 +48,8 @@ CHANGES = [
 RATES = {"ReLU": (0.03, 0.1, 0.3), "momentum": (0.01, 0.03, 0.1), "batch normalisation": (0.03, 0.1, 0.3)}
 
 TARGET = {
-    "num_epochs": 30, "lr": 0.1, "init_weights": modern.init_he, "momentum": 0.9, "schedule": True,
-    "weight_decay": 5e-4, "augmentation": True, "bfloat16": True,
+    "num_epochs": 24, "lr": 0.1, "init_weights": modern.init_he, "momentum": 0.9, "schedule": True,
+    "weight_decay": 5e-4, "augmentation": modern.mirror, "bfloat16": True,
 }  # fmt: skip
 FAST = {
     "num_epochs": 3, "lr": 0.2, "init_weights": modern.init_he, "momentum": 0.9, "schedule": True,
