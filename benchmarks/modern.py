@@ -1,7 +1,8 @@
 """From LeNet to 93 %: one change at a time, the recipe within LeNet's number of parameters, and the fastest to 90 %.
 
 `--ladder` adds one change a row to the course's LeNet and trains each with several seeds. `--rates` chooses the
-learning rates of its rows. `--target` trains the modern network and tests it once. `--fast` does so in seconds.
+learning rates of its rows, `--choices` the network and the augmentation of `--target`, which trains the modern
+network and tests it once. `--fast` does so in seconds.
 Each choice is made on 5,000 held-out training images; a run looks at the test images once, when it is over.
 A finished run is written to results/ at once; started again, the script goes on with the runs that are missing.
 Several processes may share the work: `--seeds` says which seeds a process takes.
@@ -47,6 +48,11 @@ CHANGES = [
 ]
 RATES = {"ReLU": (0.03, 0.1, 0.3), "momentum": (0.01, 0.03, 0.1), "batch normalisation": (0.03, 0.1, 0.3)}
 
+
+def mirror_and_shift(X):
+    return modern.shift(modern.mirror(X))
+
+
 TARGET = {
     "num_epochs": 24, "lr": 0.1, "init_weights": modern.init_he, "momentum": 0.9, "schedule": True,
     "weight_decay": 5e-4, "augmentation": modern.mirror, "bfloat16": True,
@@ -57,6 +63,14 @@ FAST = {
 }  # fmt: skip
 TARGET_NET, TARGET_BATCH = modern.modern_lenet, 128
 FAST_NET, FAST_BATCH = functools.partial(modern.modern_lenet, (8, 16, 32, 32)), 256
+
+
+CHOICES = [  # for the target: channels, which of the convolutions pool, augmentation
+    ((16, 32, 64, 56), (True, True, False, False), mirror_and_shift),
+    ((16, 32, 64, 56), (True, True, False, False), modern.mirror),
+    ((16, 32, 48, 48, 48), (True, True, False, False, False), mirror_and_shift),
+    ((16, 40, 64, 52), (True, True, False, True), modern.mirror),
+]
 
 
 def ladder():
@@ -86,7 +100,7 @@ def train(name, make_net, recipe, seed, batch_size, validation, test=True):
     run = modern.train_modern(net, train_iter, val_iter=val_iter, **recipe)
     cpu_seconds = time.process_time() - begin
     test_iter = Batches(*read_split("t10k"), 500)
-    return {
+    result = {
         "name": name,
         "seed": seed,
         "lr": recipe["lr"],
@@ -98,7 +112,8 @@ def train(name, make_net, recipe, seed, batch_size, validation, test=True):
         "seconds": round(sum(run.seconds), 2),
         "cpu_seconds": round(cpu_seconds, 1),  # of all threads; unlike `seconds` it hardly sees a busy machine
         "threads": torch.get_num_threads(),
-    }, run  # fmt: skip
+    }
+    return result, run
 
 
 def this_machine():
@@ -144,6 +159,19 @@ def measure_rates():
                 result, _ = train(name, make_net, tried, SEED_OF_RATES, LADDER_BATCH, validation=True, test=False)
                 keep(path, result, {})
                 print(f"{name:25} lr {lr:<5} val acc {result['val_acc'][-1]:.4f}", flush=True)
+
+
+def measure_choices():
+    """Eight epochs of the target's recipe with other networks and augmentations, judged by the images held out."""
+    path = machine.RESULTS / "modern_choices.json"
+    for channels, halve, augmentation in CHOICES:
+        name = f"{channels}, {sum(halve)} poolings, {augmentation.__name__}"
+        recipe = TARGET | {"num_epochs": 8, "augmentation": augmentation}
+        if not is_done(path, name, 0, recipe["lr"]):
+            make_net = functools.partial(modern.modern_lenet, channels, halve)
+            result, _ = train(name, make_net, recipe, 0, TARGET_BATCH, validation=True, test=False)
+            keep(path, result, {"batch_size": TARGET_BATCH})
+            print(f"{name:60} val acc {result['val_acc'][-1]:.4f}", flush=True)
 
 
 def measure_ladder(seeds):
@@ -195,12 +223,14 @@ def table(path, order):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    for part in ("rates", "ladder", "target", "fast"):
+    for part in ("rates", "choices", "ladder", "target", "fast"):
         parser.add_argument(f"--{part}", action="store_true")
     parser.add_argument("--seeds", type=int, nargs="+", help="which; 0 1 2 for the ladder, 0 to 4 for the others")
     arguments = parser.parse_args()
     if arguments.rates:
         measure_rates()
+    if arguments.choices:
+        measure_choices()
     if arguments.ladder:
         measure_ladder(arguments.seeds or range(3))
     if arguments.target:
