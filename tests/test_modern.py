@@ -233,6 +233,7 @@ def test_batch_norm_is_measured_anew_for_averaged_weights():
 def test_augmentation_reaches_the_network_in_training_only():
     seen = []
     net, batches = tiny_net(), small_batches()
+    net.eval()  # as somebody may hand it in
     net.register_forward_pre_hook(lambda net, inputs: seen.append((net.training, inputs[0].abs().sum() > 0)))
     modern.train_modern(net, batches, 1, 0.1, batches, augmentation=torch.zeros_like)
     assert seen == [(True, False)] * 3 + [(False, True)] * 3
