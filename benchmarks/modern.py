@@ -5,6 +5,7 @@ learning rates of its rows, `--choices` the network and the augmentation of `--t
 network and tests it once. `--fast` does so in seconds.
 Each choice is made on 5,000 held-out training images; a run looks at the test images once, when it is over.
 A finished run is written to results/ at once; started again, the script goes on with the runs that are missing.
+At last it writes its tables into README.md.
 Several processes may share the work: `--seeds` says which seeds a process takes.
 """
 
@@ -202,23 +203,29 @@ def measure_recipe(name, make_net, recipe, batch_size, seeds):
         print(lines[-1], flush=True)
 
 
-def table(path, order):
-    """The runs of a file as a Markdown table, a row a name."""
+def table(names_of):
+    """Finished runs as a Markdown table, a row a name; `names_of`: for each file, the names in their order."""
     lines = [
-        "| change | validation | test accuracy, mean | lowest to highest | seeds | epochs | CPU seconds | parameters |",
-        "|---|---|---|---|---|---|---|---|",
+        "| | validation, % | test, % | lowest to highest | seeds | epochs | seconds | CPU seconds | parameters |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
-    for name in order:
-        runs = [run for run in read(path) if run["name"] == name]
-        if runs:
-            test = [run["test_acc"] for run in runs]
-            val = [run["val_acc"][-1] for run in runs if run["val_acc"]]
-            lines.append(
-                f"| {name} | {format(statistics.mean(val), '.4f') if val else ''} | {statistics.mean(test):.4f} "
-                f"| {min(test):.4f} to {max(test):.4f} | {len(runs)} | {runs[0]['epochs']} "
-                f"| {statistics.median(run['cpu_seconds'] for run in runs):.0f} | {runs[0]['parameters']:,} |"
-            )
+    for file, names in names_of.items():
+        for name in names:
+            runs = [run for run in read(machine.RESULTS / file) if run["name"] == name]
+            lines += [row(name, runs)] if runs else []
     return "\n".join(lines)
+
+
+def row(name, runs):
+    """A row of the table: means over the seeds, but medians of the seconds."""
+    test = [100 * run["test_acc"] for run in runs]
+    val = [100 * run["val_acc"][-1] for run in runs if run["val_acc"]]
+    seconds, cpu_seconds = (statistics.median(run[key] for run in runs) for key in ("seconds", "cpu_seconds"))
+    return (
+        f"| {name} | {format(statistics.mean(val), '.1f') if val else ''} | {statistics.mean(test):.2f} "
+        f"| {min(test):.2f} to {max(test):.2f} | {len(runs)} | {runs[0]['epochs']} | {seconds:.1f} "
+        f"| {cpu_seconds:.1f} | {runs[0]['parameters']:,} |"
+    )
 
 
 def main():
@@ -237,9 +244,13 @@ def main():
         measure_recipe("target", TARGET_NET, TARGET, TARGET_BATCH, arguments.seeds or range(5))
     if arguments.fast:
         measure_recipe("fast", FAST_NET, FAST, FAST_BATCH, arguments.seeds or range(5))
-    print(table(machine.RESULTS / "modern_ladder.json", [name for name, *_ in CHANGES]))
-    for name in ("target", "fast"):
-        print(table(machine.RESULTS / f"modern_{name}.json", [name]))
+    tables = {
+        "the ladder": table({"modern_ladder.json": [name for name, *_ in CHANGES]}),
+        "the target": table({f"modern_{name}.json": [name] for name in ("target", "fast")}),
+    }
+    for mark, text in tables.items():
+        machine.write_between(machine.RESULTS.parent / "README.md", mark, text)
+        print(text, end="\n\n")
 
 
 if __name__ == "__main__":
