@@ -30,7 +30,7 @@ from lenet_utils.data import Batches, read_split
 from lenet_utils.train import init_xavier
 
 SEED_OF_RATES = 99  # that no row of the table uses
-LADDER_EPOCHS, LADDER_BATCH = 5, 256
+LADDER_EPOCHS, LADDER_BATCH, TARGET_BATCH = 5, 256, 128
 
 # Name of the change, what it changes in the network, what in the recipe. What is changed stays so in the rows below.
 CHANGES = [
@@ -58,19 +58,21 @@ TARGET = {
     "num_epochs": 24, "lr": 0.1, "init_weights": modern.init_he, "momentum": 0.9, "schedule": True,
     "weight_decay": 5e-4, "augmentation": modern.mirror, "bfloat16": True,
 }  # fmt: skip
-FAST = {
-    "num_epochs": 3, "lr": 0.2, "init_weights": modern.init_he, "momentum": 0.9, "schedule": True,
-    "weight_decay": 5e-4, "bfloat16": True,
-}  # fmt: skip
-TARGET_NET, TARGET_BATCH = modern.modern_lenet, 128
-FAST_NET, FAST_BATCH = functools.partial(modern.modern_lenet, (8, 16, 32, 32)), 256
-
+FAST = TARGET | {"num_epochs": 1, "lr": 0.2, "augmentation": None}  # no image comes twice: nothing to mirror
 
 CHOICES = [  # for the target: channels, which of the convolutions pool, augmentation
     ((16, 32, 64, 56), (True, True, False, False), mirror_and_shift),
     ((16, 32, 64, 56), (True, True, False, False), modern.mirror),
     ((16, 32, 48, 48, 48), (True, True, False, False, False), mirror_and_shift),
     ((16, 40, 64, 52), (True, True, False, True), modern.mirror),
+]
+FAST_CHOICES = [  # epochs, peak of the learning rate, batch size, channels
+    (3, 0.1, 128, (8, 16, 32, 32)),
+    (2, 0.1, 128, (8, 24, 48, 48)),
+    (1, 0.1, 128, (12, 32, 64, 52)),
+    (1, 0.1, 64, (16, 40, 64, 52)),
+    (1, 0.1, 128, (16, 40, 64, 52)),
+    (1, 0.2, 128, (16, 40, 64, 52)),
 ]
 
 
@@ -163,16 +165,22 @@ def measure_rates():
 
 
 def measure_choices():
-    """Eight epochs of the target's recipe with other networks and augmentations, judged by the images held out."""
-    path = machine.RESULTS / "modern_choices.json"
+    """Other networks and recipes for the target (eight epochs each) and the fastest, judged by the images held out."""
     for channels, halve, augmentation in CHOICES:
-        name = f"{channels}, {sum(halve)} poolings, {augmentation.__name__}"
-        recipe = TARGET | {"num_epochs": 8, "augmentation": augmentation}
-        if not is_done(path, name, 0, recipe["lr"]):
-            make_net = functools.partial(modern.modern_lenet, channels, halve)
-            result, _ = train(name, make_net, recipe, 0, TARGET_BATCH, validation=True, test=False)
-            keep(path, result, {"batch_size": TARGET_BATCH})
-            print(f"{name:60} val acc {result['val_acc'][-1]:.4f}", flush=True)
+        measure_choice(TARGET | {"num_epochs": 8, "augmentation": augmentation}, TARGET_BATCH, channels, halve)
+    for num_epochs, lr, batch_size, channels in FAST_CHOICES:
+        measure_choice(FAST | {"num_epochs": num_epochs, "lr": lr}, batch_size, channels, (True, True, False, True))
+
+
+def measure_choice(recipe, batch_size, channels, halve):
+    path = machine.RESULTS / "modern_choices.json"
+    augmentation = recipe["augmentation"].__name__ if recipe["augmentation"] else "no augmentation"
+    name = f"{channels}, {sum(halve)} poolings, {augmentation}, {recipe['num_epochs']} epochs, batches of {batch_size}"
+    if not is_done(path, name, 0, recipe["lr"]):
+        make_net = functools.partial(modern.modern_lenet, channels, halve)
+        result, _ = train(name, make_net, recipe, 0, batch_size, validation=True, test=False)
+        keep(path, result, {})
+        print(f"{name}, lr {recipe['lr']}: val acc {result['val_acc'][-1]:.4f}", flush=True)
 
 
 def measure_ladder(seeds):
@@ -186,14 +194,14 @@ def measure_ladder(seeds):
                 print(f"seed {seed}  {name:35} test acc {result['test_acc']:.4f}", flush=True)
 
 
-def measure_recipe(name, make_net, recipe, batch_size, seeds):
-    """Train on all 60,000 images with each seed, and look at the test images once; keep a log beside the results."""
+def measure_recipe(name, recipe, seeds):
+    """Train `modern_lenet()` on all 60,000 images and test it once, with each seed; the log lies beside the results."""
     path = machine.RESULTS / f"modern_{name}.json"
     for seed in seeds:
         if is_done(path, name, seed, recipe["lr"]):
             continue
-        result, run = train(name, make_net, recipe, seed, batch_size, validation=False)
-        keep(path, result, {"batch_size": batch_size, "recipe": in_words(recipe)})
+        result, run = train(name, modern.modern_lenet, recipe, seed, TARGET_BATCH, validation=False)
+        keep(path, result, {"batch_size": TARGET_BATCH, "recipe": in_words(recipe)})
         lines = [f"$ python {' '.join(['benchmarks/modern.py', *sys.argv[1:]])}", f"seed {seed}"]
         for epoch, (loss, lr, seconds) in enumerate(zip(run.train_loss, run.lr, run.seconds), start=1):
             lines.append(f"epoch {epoch:2}  train loss {loss:.4f}  lr {lr:.4f}  {seconds:6.2f} s")
@@ -241,9 +249,9 @@ def main():
     if arguments.ladder:
         measure_ladder(arguments.seeds or range(3))
     if arguments.target:
-        measure_recipe("target", TARGET_NET, TARGET, TARGET_BATCH, arguments.seeds or range(5))
+        measure_recipe("target", TARGET, arguments.seeds or range(5))
     if arguments.fast:
-        measure_recipe("fast", FAST_NET, FAST, FAST_BATCH, arguments.seeds or range(5))
+        measure_recipe("fast", FAST, arguments.seeds or range(5))
     tables = {
         "the ladder": table({"modern_ladder.json": [name for name, *_ in CHANGES]}),
         "the target": table({f"modern_{name}.json": [name] for name in ("target", "fast")}),
