@@ -1,0 +1,211 @@
+"""From 1998 to today: LeNet with its parts exchanged one at a time, and a training recipe switched on part by part.
+
+Choices are made on 5,000 training images that are held out (`load_data_with_validation`), never on the test images.
+"""
+
+import dataclasses
+import math
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from . import checks
+from .data import Batches, read_split
+from .model import Reshape
+from .train import Diverged, Timer, evaluate_accuracy_gpu
+
+
+def lenet_with(activation=nn.Sigmoid, pooling=nn.AvgPool2d, batch_norm=False):
+    """LeNet with parts of your choice; left alone, the network of `lenet()`. Images in, `(N, 10)` logits out.
+
+    `batch_norm` puts a batch normalisation before each activation and takes away the bias that it would cancel.
+    """
+
+    def block(layer, channels, norm):
+        return [layer, *([norm(channels)] if batch_norm else []), activation()]
+
+    bias = not batch_norm
+    return nn.Sequential(
+        Reshape(),
+        *block(nn.Conv2d(1, 6, kernel_size=5, padding=2, bias=bias), 6, nn.BatchNorm2d),
+        pooling(kernel_size=2, stride=2),
+        *block(nn.Conv2d(6, 16, kernel_size=5, bias=bias), 16, nn.BatchNorm2d),
+        pooling(kernel_size=2, stride=2),
+        nn.Flatten(),
+        *block(nn.Linear(16 * 5 * 5, 120, bias=bias), 120, nn.BatchNorm1d),
+        *block(nn.Linear(120, 84, bias=bias), 84, nn.BatchNorm1d),
+        nn.Linear(84, 10),
+    )
+
+
+def modern_lenet(channels=(16, 40, 64, 52), halve=(True, True, False, True)):
+    """A network no larger than LeNet that spends its weights on channels, not on linear layers.
+
+    A 3 x 3 convolution with batch normalisation for each of `channels`; `halve` says which of them pool. Then the
+    mean of each channel, and one linear layer. Images in, `(N, 10)` logits out; 59,770 parameters if left alone.
+    """
+    layers, in_channels = [Reshape()], 1
+    for out_channels, pool in zip(channels, halve, strict=True):
+        layers += conv_block(in_channels, out_channels, pool)  # out come sides of 14, 7, 7 and 3 pixels
+        in_channels = out_channels
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(in_channels, 10))
+
+
+def conv_block(in_channels, out_channels, pool=False):
+    """The layers of a 3 x 3 convolution with batch normalisation and ReLU; `pool`: with max pooling, too."""
+    return [
+        nn.Conv2d(in_channels, out_channels, kernel_size=3, padding=1, bias=False),
+        *([nn.MaxPool2d(kernel_size=2)] if pool else []),  # first, so that what follows has a quarter of the work
+        nn.BatchNorm2d(out_channels),
+        nn.ReLU(),
+    ]
+
+
+def init_he(layer):
+    """He's weights for a convolution or a linear layer that ReLU follows: normal, with variance 2 / inputs."""
+    if type(layer) in (nn.Linear, nn.Conv2d):
+        nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+        if layer.bias is not None:
+            nn.init.zeros_(layer.bias)
+
+
+def load_data_with_validation(batch_size, num_validation=5000, seed=0):
+    """The 60,000 training images in two parts, `(train_iter, val_iter)`: one to train on, one to choose by.
+
+    Which images are held out depends on `seed` only; PyTorch's random state stays as it was.
+    Raises ValueError unless both parts get an image.
+    """
+    checks.whole_number("batch_size", batch_size)
+    images, labels = read_split("train")
+    if not 0 < num_validation < len(labels):
+        raise ValueError(f"expected num_validation from 1 to {len(labels) - 1}, got {num_validation}")
+    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
+    held_out, rest = order[:num_validation], order[num_validation:]
+    return (
+        Batches(images[rest], labels[rest], batch_size, shuffle=True),
+        Batches(images[held_out], labels[held_out], batch_size),
+    )
+
+
+# The transforms of torchvision.transforms.v2 draw once for a whole batch. So the next two draw for each image
+# here, and let v2's functions work on all those together that drew the same.
+
+
+def mirror(X):
+    """Images `(N, C, H, W)`, each with left and right exchanged or not, by a draw of its own."""
+    from torchvision.transforms.v2.functional import horizontal_flip  # slow to import
+
+    mirrored = torch.rand(len(X)) < 0.5
+    X = X.clone()
+    X[mirrored] = horizontal_flip(X[mirrored])
+    return X
+
+
+def shift(X, pixels=2):
+    """Images `(N, C, H, W)`, each moved by up to `pixels` along both axes, by draws of its own; black comes in."""
+    from torchvision.transforms.v2 import functional as transforms  # slow to import
+
+    padded, X = transforms.pad(X, [pixels]), X.clone()
+    side = 2 * pixels + 1
+    corners = torch.randint(side * side, (len(X),))  # which of the windows in the padded image
+    for corner in range(side * side):
+        rows = (corners == corner).nonzero().squeeze(1)
+        X[rows] = transforms.crop(padded[rows], corner // side, corner % side, *X.shape[2:])
+    return X
+
+
+def warm_up_and_cosine(step, num_steps, warm_up=0.2):
+    """The learning rate of `step`, 0 to `num_steps`, as a fraction of its peak: a line up from 0, half a cosine to 0.
+
+    >>> [round(warm_up_and_cosine(step, num_steps=10), 2) for step in (0, 1, 2, 6, 10)]
+    [0.0, 0.5, 1.0, 0.5, 0.0]
+    """
+    peak = warm_up * num_steps
+    if step < peak:
+        return step / peak
+    return (1 + math.cos(math.pi * (step - peak) / (num_steps - peak))) / 2
+
+
+@dataclasses.dataclass
+class Run:
+    """What `train_modern` measured: one entry in each list for each epoch."""
+
+    train_loss: list = dataclasses.field(default_factory=list)  # nats an image, mean over the epoch
+    val_acc: list = dataclasses.field(default_factory=list)  # fraction 0..1; empty without `val_iter`
+    lr: list = dataclasses.field(default_factory=list)  # the learning rate of the epoch's last batch
+    seconds: list = dataclasses.field(default_factory=list)  # of training: loading included, `val_iter` not
+
+    def add(self, train_loss, lr, seconds):
+        self.train_loss.append(train_loss)
+        self.lr.append(lr)
+        self.seconds.append(seconds)
+
+
+def train_modern(
+    net, train_iter, num_epochs, lr, val_iter=None, *, init_weights=None, momentum=0.0, schedule=False,
+    weight_decay=0.0, augmentation=None, label_smoothing=0.0, average=0.0, bfloat16=False, device="cpu",
+):  # fmt: skip
+    """Train `net` with SGD on the cross-entropy loss and return a `Run`; each part of the recipe is off unless given.
+
+    `init_weights`: a function for every layer, such as `init_he`; None goes on from the weights that `net` has.
+    `momentum`: Nesterov's. `schedule`: `lr` is the peak of `warm_up_and_cosine`. `augmentation`: such as `mirror`.
+    `average`: the last part of all steps, 0..1; `net` ends with the mean of the weights after each of them.
+    `bfloat16`: convolutions and linear layers in 16 bits, faster on processors that can.
+    `val_iter`: measure the accuracy on these batches after every epoch.
+    Everything random comes from PyTorch's random state: `torch.manual_seed` repeats a run.
+    Raises ValueError for arguments that cannot work, before anything changes; `Diverged` if the loss is no number.
+    """
+    # Imported here: an optimiser of PyTorch's takes seconds to load, and 150 MB.
+    from torch.optim.swa_utils import AveragedModel, update_bn
+
+    check_recipe(net, train_iter, num_epochs, lr, label_smoothing, average)
+    device = checks.device(device)
+    if init_weights is not None:
+        net.apply(init_weights)
+    net.to(device, memory_format=torch.channels_last)
+    train_iter = train_iter.to(device) if isinstance(train_iter, Batches) else train_iter
+    optimizer = torch.optim.SGD(net.parameters(), lr, momentum, weight_decay=weight_decay, nesterov=momentum > 0)
+    mean_net, run = AveragedModel(net), Run()
+    num_steps = num_epochs * len(train_iter)
+    for epoch in range(num_epochs):
+        timer, losses = Timer(), []
+        net.train()
+        for step, (X, y) in enumerate(train_iter, start=epoch * len(train_iter) + 1):
+            if schedule:
+                optimizer.param_groups[0]["lr"] = lr * warm_up_and_cosine(step, num_steps)
+            X, y = X.to(device), y.to(device)
+            optimizer.zero_grad()
+            with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
+                y_hat = net(augmentation(X) if augmentation else X)  # (N, 10) logits
+            loss = F.cross_entropy(y_hat.float(), y, label_smoothing=label_smoothing)
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.detach())
+            if step > num_steps * (1 - average):
+                mean_net.update_parameters(net)
+        if average and epoch + 1 == num_epochs:
+            net.load_state_dict(mean_net.module.state_dict())
+            update_bn(train_iter, net, device)  # the running averages belong to other weights: measure them anew
+        run.add(epoch_loss(losses, epoch), optimizer.param_groups[0]["lr"], timer.stop())
+        if val_iter is not None:
+            run.val_acc.append(evaluate_accuracy_gpu(net, val_iter, device))
+    return run
+
+
+def check_recipe(net, train_iter, num_epochs, lr, label_smoothing, average):
+    checks.trainable(net)
+    checks.some_batches("train_iter", train_iter, sized=True)
+    checks.whole_number("num_epochs", num_epochs)
+    checks.learning_rate(lr)
+    for name, part in {"label_smoothing": label_smoothing, "average": average}.items():
+        if not 0 <= part < 1:
+            raise ValueError(f"expected {name} to be a fraction from 0 up to, but not, 1, got {part!r}")
+
+
+def epoch_loss(losses, epoch):
+    """The mean of an epoch's losses (scalar tensors), as a float; waits for the GPU. Raises `Diverged`."""
+    mean = torch.stack(losses).mean().item()
+    if not math.isfinite(mean):
+        raise Diverged(f"the loss became {mean} in epoch {epoch + 1}: try a learning rate ten times smaller")
+    return mean
