@@ -17,7 +17,7 @@ pytestmark = [
 ]
 
 KILLS = 20
-ARGUMENTS = ["--images=6400", "--batch-size=60", "--epochs=6", "--device=cpu", "--threads=1"]  # an uneven last batch
+ARGUMENTS = ["--images=6400", "--batch-size=60", "--epochs=30", "--device=cpu", "--threads=1"]  # uneven last batch
 
 
 def run(folder, kills, chance):
@@ -28,7 +28,7 @@ def run(folder, kills, chance):
             if line.startswith("going on"):
                 seen.append(line)
             if line.startswith("training on") and kills:
-                time.sleep(chance.uniform(0, 1))  # a random batch, or the middle of a save, or a test
+                time.sleep(chance.uniform(0, 0.6))  # a random batch, or the middle of a save, or a test
                 workers = lines.workers()
                 if workers:
                     os.kill(chance.choice(workers), signal.SIGKILL)
