@@ -122,9 +122,12 @@ def table(results):
     about = results["machine"]
     left_out = f" Left out, since not installed: {', '.join(results['left_out'])}." if results["left_out"] else ""
     packages = ", ".join(f"{name} {version}" for name, version in results["versions"].items())
-    lines += ["", f"Medians of {rounds} rounds of {results['epochs']} epochs with their tests, in fresh processes that "
-              f"took turns; {about['cores']} cores of an {about['cpu']}, Python {about['python']}, PyTorch "
-              f"{about['torch']}, {packages}, {about['date']}. d2l's loader workers come on top of its peak." + left_out]  # fmt: skip
+    about_runs = (
+        f"Medians of {rounds} rounds of {results['epochs']} epochs with their tests, in fresh processes that took turns; "
+        f"{about['cores']} cores of an {about['cpu']}, Python {about['python']}, PyTorch {about['torch']}, {packages}, "
+        f"{about['date']}. d2l's loader workers come on top of its peak.{left_out}"
+    )
+    lines += ["", about_runs]
     return "\n".join(lines)
 
 
