@@ -272,5 +272,5 @@ def as_text(number, verdict, hint=""):
 
 
 def is_graded():
-    """Whether nbgrader is running this notebook, to grade it ("autograde") or to show that it would pass ("validate")."""
+    """Whether nbgrader is running this notebook, to grade it or to show the learner that it would pass."""
     return bool(os.environ.get("NBGRADER_EXECUTION"))

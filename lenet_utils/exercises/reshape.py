@@ -32,7 +32,7 @@ def transposed_then_reshaped(answer):
 @exercise(
     "1.2",
     hints=(
-        "The layer reads the memory in one line and cuts it every 784 numbers. Where do a picture's numbers have to lie?",
+        "The layer reads the memory in one line and cuts it every 784 numbers. Where does a picture have to lie?",
         "Let the pictures be counted along the last axis, not the first: then neighbours in memory belong to different "
         "pictures. `permute` alone leaves the memory as it was.",
     ),
@@ -55,9 +55,7 @@ def mixed_pictures(store):
         raise Wrong("Every picture still has its own pixels and no others; it is only turned, or in another place.")
     if any(len(mixed) == 1 for mixed in owners):
         raise Wrong("Some pictures are mixed, but not all of them.")
-    return (
-        "The count is right and every picture is a mixture. No layer can see that from the shape; you can, by looking."
-    )
+    return "The count is right and every picture is a mixture. No layer can tell from the shape; you can, by looking."
 
 
 @exercise(

@@ -37,7 +37,7 @@ WRONG = {
         ("def store(pictures):\n    return torch.rand(5, 784)", "same numbers"),
         ("def store(pictures):\n    return pictures.flip(0)", "in another place"),
         (
-            "def store(P):\n    return torch.cat([P[:2].permute(1, 2, 0).reshape(2, 784), P[2:].view(-1, 784)])",
+            "def store(P):\n    return torch.cat([P[:2].permute(1, 2, 0).reshape(2, 784), P[2:].flatten(1)])",
             "not all of",
         ),
         ("def store(pictures):\n    pictures.view(-1, 784)", "returns nothing"),

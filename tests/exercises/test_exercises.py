@@ -52,9 +52,12 @@ WRONG = [
 ]  # fmt: skip
 
 
-def execute(code, names, counter=itertools.count()):
+COUNTER = itertools.count()
+
+
+def execute(code, names):
     """Run `code` as a notebook cell: in `__main__`, with its lines known to whoever looks for them."""
-    name = f"<cell {next(counter)}>"
+    name = f"<cell {next(COUNTER)}>"
     linecache.cache[name] = len(code), None, code.splitlines(keepends=True), name
     exec(compile(code, name, "exec"), names)
 
