@@ -1,14 +1,19 @@
-"""Where the exercises of a notebook stand: shared by the tools that hand them out and by the tests.
+"""Where the exercises of a notebook stand; `uv run tools/exercise_cells.py` gives their cells what nbgrader needs.
 
 An exercise is four cells in a row: a text that begins with a heading like `### 1. Predict: a title`; a code cell with
 the tag `exercise`, whose stub the learner replaces; a code cell with the tag `check`; and a text in <details>, the
-solution, with a complete replacement of the stub as its first block of Python.
+solution, with a complete replacement of the stub as its first block of Python. Authors write these; the metadata for
+nbgrader follow from them. The tools that hand the notebooks out, and the tests, find the exercises here.
 """
 
 import dataclasses
+import json
+import pathlib
 import re
+import sys
 
-HEADING = re.compile(r"### (\d+)\. (Predict|Break|Change|Write): (.+)")
+FOLDER = pathlib.Path(__file__).parent.parent / "notebooks"
+HEADING = re.compile(r"### (\d+)\. (\w+): (.+)")
 NUMBER = re.compile(r"""\bcheck\(\s*["']([\w.]+)["']""")
 SOLUTION = "<details><summary>Solution</summary>"
 CODE = re.compile(r"```python\n(.*?)\n```", re.DOTALL)
@@ -64,3 +69,27 @@ def fault_in(task):
         "a block of Python in the solution": CODE.search(source(task.fold)),
     }
     return next((fault for fault, is_there in needed.items() if not is_there), None)
+
+
+def mark(notebook):
+    """Put nbgrader's metadata on the exercises of `notebook`, in place: stubs to fill in, checks that bring points."""
+    for cell in notebook["cells"]:
+        cell["metadata"].pop("nbgrader", None)
+    for task in exercises(notebook):
+        name = task.number.replace(".", "-")
+        shared = {"schema_version": 3, "task": False}
+        stub = {"grade": False, "grade_id": f"exercise-{name}", "locked": False, "solution": True}
+        check = {"grade": True, "grade_id": f"check-{name}", "locked": True, "points": points(task), "solution": False}
+        task.stub["metadata"]["nbgrader"] = dict(sorted((stub | shared).items()))
+        task.check["metadata"]["nbgrader"] = dict(sorted((check | shared).items()))
+
+
+def points(task):
+    return 2 if task.kind == "Write" else 1
+
+
+if __name__ == "__main__":
+    for path in [pathlib.Path(name) for name in sys.argv[1:]] or sorted(FOLDER.glob("*.ipynb")):
+        notebook = json.loads(path.read_text(encoding="utf-8"))
+        mark(notebook)
+        path.write_text(json.dumps(notebook, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
