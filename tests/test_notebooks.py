@@ -16,7 +16,7 @@ NOTEBOOKS = [path for path in NOTEBOOKS if ".ipynb_checkpoints" not in path.part
 LIMIT = 1_000_000  # bytes of a notebook
 LONGEST = 12  # lines of a code cell without the tag "long-cell"
 WIDEST = 78  # characters of a line of code: JupyterLab shows no more in a window of 800 pixels
-OWN_TAGS = {"setup", "long-cell"}
+OWN_TAGS = {"setup", "long-cell", "exercise", "check"}
 
 # Numbers in prose that no cell computes. The first kind is history; the second is checked here.
 HISTORY = {

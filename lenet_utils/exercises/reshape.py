@@ -1,0 +1,144 @@
+"""The exercises of notebook 1, Reshape."""
+
+import torch
+
+from .engine import Wrong, attempt, exercise
+
+
+@exercise(
+    "1.1",
+    hints=(
+        "Write `a` on paper as a table first, then the table on its side.",
+        "`reshape` reads row after row what `a.t()` shows, and fills the new rows with it from left to right.",
+    ),
+)
+def transposed_then_reshaped(answer):
+    try:
+        answer = torch.as_tensor(answer)
+    except (TypeError, ValueError, RuntimeError):
+        raise Wrong("That is not a table: write it as a list of rows, e.g. [[0, 1], [2, 3]].") from None
+    a = torch.arange(6).view(2, 3)
+    if answer.shape != (2, 3):
+        raise Wrong(f"The result of `reshape(2, 3)` has two rows of three; yours has the shape {tuple(answer.shape)}.")
+    if torch.equal(answer, a):
+        raise Wrong("That is `a` itself, as if the reshape undid the transpose.")
+    if sorted(answer.flatten().tolist()) != list(range(6)):
+        raise Wrong("A reshape keeps every number, and each of them once.")
+    if not torch.equal(answer, a.t().reshape(2, 3)):
+        raise Wrong("The six numbers are there, but not in this order.")
+    return "Same shape as `a`, other order: nothing would have warned you."
+
+
+@exercise(
+    "1.2",
+    hints=(
+        "The layer reads the memory in one line and cuts it every 784 numbers. Where does a picture have to lie?",
+        "Let the pictures be counted along the last axis, not the first: then neighbours in memory belong to different "
+        "pictures. `permute` alone leaves the memory as it was.",
+    ),
+)
+def mixed_pictures(store):
+    count = int(torch.randint(3, 9, ()))
+    pictures = torch.randperm(count * 784).view(count, 28, 28).float()
+    stored = attempt(store, pictures.clone(), when=f"With {count} pictures")
+    if not torch.is_tensor(stored) or sorted(stored.flatten().tolist()) != list(range(count * 784)):
+        raise Wrong("What it gives back should hold the same numbers, each of them once, as a tensor.")
+    try:
+        got = stored.view(-1, 1, 28, 28)
+    except RuntimeError:
+        raise Wrong("The note's layer refuses it, since a view needs memory that can be read in one line.") from None
+    owner = pictures.flatten().argsort() // 784  # of each number, as they are all different
+    owners = [set(owner[picture.flatten().long()].tolist()) for picture in got]
+    if torch.equal(got[:, 0], pictures):
+        raise Wrong("The layer makes the right pictures of that: nothing is broken.")
+    if all(len(mixed) == 1 for mixed in owners):
+        raise Wrong("Every picture still has its own pixels and no others; it is only turned, or in another place.")
+    if any(len(mixed) == 1 for mixed in owners):
+        raise Wrong("Some pictures are mixed, but not all of them.")
+    return "The count is right and every picture is a mixture. No layer can tell from the shape; you can, by looking."
+
+
+@exercise(
+    "1.3",
+    hints=(
+        "Two steps: first what `Reshape` does, then a border. You have seen both in this notebook.",
+        "`F.pad` counts from the last axis: left, right, top, bottom. How many pixels are missing on each side?",
+    ),
+)
+def reshape32(layer):
+    count = int(torch.randint(2, 9, ()))
+    layer = attempt(layer, when="Without arguments")
+    for shape in [(count, 1, 28, 28), (count, 784), (count, 28, 28), (28, 28)]:
+        X = 0.1 + 0.8 * torch.rand(shape)
+        got = attempt(layer, X.clone(), when=f"For an input of shape {shape}")
+        N = 1 if shape == (28, 28) else count
+        if got.shape != (N, 1, 32, 32):
+            raise Wrong(f"For an input of shape {shape} it gives {tuple(got.shape)}, and not (N, 1, 32, 32).")
+        inside, pictures = got[..., 2:-2, 2:-2], X.view(N, 1, 28, 28)
+        if not torch.equal(inside, pictures):
+            if (got == 0).sum() != N * (32 * 32 - 28 * 28):
+                raise Wrong("It makes new values: every pixel should keep its own, with a black border around them.")
+            raise Wrong("All pixels are there, but not in the middle: the border has to be equally wide on every side.")
+        if got.sum() != inside.sum() and not torch.allclose(got.sum(), inside.sum()):
+            raise Wrong("The pixels are right, but the border is not black.")
+    return "This is what LeNet-5 was shown in 1998."
+
+
+@exercise(
+    "1.4",
+    hints=(
+        "Look at each of the four shapes first, and decide what N is in it. Whatever is none of them is a ValueError.",
+        "`tuple(X.shape[1:])` says what kind of input a batch is; compare it with the kinds that you know. The number "
+        "of pictures is `X.shape[0]`, never -1, and only a single picture, (height, width), has none.",
+    ),
+)
+def my_reshape(layer):
+    for (height, width), count in zip([(3, 7), (8, 5)], torch.randperm(7) + 2):
+        reshapes_all(layer, height, width, int(count))
+        refuses_others(layer(height, width), height, width, int(count))
+    return "It takes what it knows, for any size, and refuses the rest. LeNet's own does that for 28x28."
+
+
+def reshapes_all(layer, height, width, count):
+    net = attempt(layer, height, width, when=f"With a height of {height} and a width of {width}")
+    shapes = [(count, height * width), (count, height, width), (count, 1, height, width), (height, width)]
+    for shape in shapes:
+        X = torch.rand(shape)
+        name = f"For pictures of {height}x{width} and an input of shape {shape}"
+        compare(attempt(net, X.clone(), when=name), X.reshape(-1, 1, height, width), name)
+
+
+def compare(got, wanted, name):
+    if not torch.is_tensor(got):
+        raise Wrong(f"{name} it should give a tensor, and gives {type(got).__name__}.")
+    N, _, height, width = wanted.shape
+    if got.shape != wanted.shape:
+        known = {
+            (1, N, height, width): "the batch and the channel axis have changed places",
+            (N, 1, width, height): "height and width have changed places",
+            (N, height, width): "the channel axis is missing",
+            (height, width): "a single picture has to become a batch of one, with a channel",
+        }
+        kind = known.get(tuple(got.shape), "that is not (N, 1, height, width)")
+        raise Wrong(f"{name} it gives {tuple(got.shape)}: {kind}.")
+    if not torch.equal(got, wanted):
+        raise Wrong(f"{name} the shape is right, but the pixels are not where they belong.")
+
+
+def refuses_others(net, height, width, count):
+    others = [
+        ((count, 3, height, width), "colour pictures"),
+        ((count, 2 * height * width), "rows that are twice as long as a picture"),
+        ((count, height, width, 1), "pictures with their channel last"),
+        ((count, height * width + 1), "rows that are one number too long"),
+    ]
+    for shape, name in others:
+        try:
+            got = net(torch.rand(shape))
+        except ValueError:
+            continue
+        except Exception as error:
+            raise Wrong(
+                f"{name.capitalize()}, {shape}, should raise a ValueError, not a {type(error).__name__}."
+            ) from None
+        raise Wrong(f"It takes {name}, {shape}, and gives {tuple(got.shape)} without a word.")

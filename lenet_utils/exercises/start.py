@@ -1,0 +1,147 @@
+"""The exercises of notebook 0, Start here."""
+
+import math
+import numbers
+
+import torch
+
+from ..data import LABELS, Batches, read_split
+from ..model import lenet
+from ..train import SGD, History, cross_entropy, evaluate_accuracy_gpu, init_xavier
+from ..trained import trained_lenet
+from .engine import Wrong, attempt, exercise
+
+STEPS = 10  # of 256 pictures each, with the learner's learning rate
+
+
+def a_number(answer):
+    if not isinstance(answer, numbers.Real) or isinstance(answer, bool):
+        raise Wrong(f"That is not a number but a {type(answer).__name__}: write it like 0.5, without quotation marks.")
+    return float(answer)
+
+
+def some_pictures(split, count):
+    images, labels = read_split(split)
+    chosen = torch.randperm(len(labels))[:count]
+    return Batches(images[chosen], labels[chosen], batch_size=256)
+
+
+@exercise(
+    "0.1",
+    hints=(
+        "After each batch, every number in the network takes a step, and `lr` says how long. How long is it here?",
+        "The network is the same after training as before. What did the untrained one get, further up?",
+    ),
+)
+def accuracy_without_steps(fraction):
+    fraction = a_number(fraction)
+    if not 0 <= fraction <= 1:
+        raise Wrong("An accuracy is a fraction, from 0 for none to 1 for all: divide per cent by 100.")
+    if fraction > 0.65:
+        raise Wrong("So many are right after real training. What does training do to the network here?")
+    if fraction > 0.25:
+        raise Wrong("That is more than somebody gets who guesses, so the network would have to learn something.")
+    if fraction < 0.02:
+        raise Wrong("Nearly none? Even somebody who never looks at the pictures is right now and then.")
+    net = lenet().apply(init_xavier)
+    return f"A network that has learned nothing, made just now, got {evaluate(net):.2f}."
+
+
+def evaluate(net):
+    return evaluate_accuracy_gpu(net, some_pictures("t10k", 1000))
+
+
+@exercise(
+    "0.2",
+    hints=(
+        "Each step is the learning rate times a slope. Which way do you have to go for steps that overshoot?",
+        "The course trains with 0.9. Try numbers that are some tens of times as large.",
+    ),
+)
+def ruinous_learning_rate(lr):
+    lr = a_number(lr)
+    if not math.isfinite(lr):
+        raise Wrong("That is no step that anybody could take: choose a finite number.")
+    if lr < 0:
+        raise Wrong("Below zero, every step makes the loss larger on purpose; `train_ch6` refuses that.")
+    if lr == 0:
+        raise Wrong("With steps of zero nothing changes, for better or worse.")
+    right = accuracy_after_steps(lr)
+    if right > 0.7:
+        raise Wrong(
+            f"The network bears it: after {STEPS} steps it still names {100 * right:.0f} of 100 pictures right."
+        )
+    if right > 0.2:
+        raise Wrong(f"It suffers, but it is not ruined: {100 * right:.0f} of 100 are right, more than by guessing.")
+    return f"After {STEPS} steps {100 * right:.0f} of 100 are right: it gives nearly every picture the same answer."
+
+
+def accuracy_after_steps(lr):
+    """The fraction that the course's network gets right after STEPS steps with `lr`, on always the same pictures."""
+    torch.manual_seed(0)
+    net = trained_lenet()
+    optimizer = SGD(net.parameters(), lr)
+    for X, y in some_pictures("train", STEPS * 256):
+        optimizer.zero_grad()
+        cross_entropy(net(X), y).backward()
+        optimizer.step()
+    return evaluate(net)
+
+
+@exercise(
+    "0.3",
+    hints=(
+        "Copy the cell under *Train it*, and look at its arguments: one of them is the number of epochs.",
+        "`train_ch6` returns what has to be kept: write `my_history = ` in front of it, and `d2l.lenet()` for `net`.",
+    ),
+)
+def eight_epochs(history):
+    if not isinstance(history, History):
+        raise Wrong(f"That is a {type(history).__name__}. What `train_ch6` returns is needed, a History.")
+    if history.stopped:
+        raise Wrong(f"The training was stopped {history.stopped}. Let it run to the end.")
+    if len(history) == 4:
+        raise Wrong("These are four epochs, as many as further up.")
+    if len(history) != 8:
+        raise Wrong(f"The number of epochs should be 8, and here it is {len(history)}.")
+    if max(history.train_loss) - min(history.train_loss) < 1e-4:
+        raise Wrong("The loss is the same in every epoch: was the learning rate 0?")
+    half, full = history.test_acc[3], history.test_acc[7]
+    return f"It had {half:.2f} after four epochs, and has {full:.2f} after eight: is that twice as much?"
+
+
+@exercise(
+    "0.4",
+    hints=(
+        "Two steps: first the number of the class (look how `say` finds it), then the name for that number.",
+        "`scores.argmax()` is the number. `d2l.get_fashion_mnist_labels` takes a *list* of numbers, and gives a list.",
+    ),
+)
+def name_of(function):
+    scores = [torch.randn(10) for _ in range(20)]
+    names = [attempt(function, s.clone(), when="For ten scores") for s in scores]
+    is_a_name(names[0])
+    if names == [LABELS[s.argmin()] for s in scores]:
+        raise Wrong("That is the class with the lowest score: the one that it is surely not.")
+    if len(set(names)) == 1:
+        raise Wrong(f"It says {names[0]!r} whatever the scores are.")
+    if names != [LABELS[s.argmax()] for s in scores]:
+        raise Wrong("It gives names, but not always that of the class with the highest score.")
+    for _ in range(5):
+        below_zero = -1 - torch.rand(10)
+        if attempt(function, below_zero, when="If all scores are negative") != LABELS[below_zero.argmax()]:
+            raise Wrong("It is right as long as some score is above zero. Scores may all be negative.")
+    return "The highest score wins, even if it is a low one."
+
+
+def is_a_name(answer):
+    if isinstance(answer, (list, tuple)):
+        raise Wrong("It gives a list. The word alone is wanted, not a list with one word in it.")
+    if torch.is_tensor(answer) and answer.numel() != 1:
+        raise Wrong(f"It gives a tensor of {answer.numel()} numbers, and not one name.")
+    if isinstance(answer, float) or (torch.is_tensor(answer) and answer.is_floating_point()):
+        raise Wrong("It gives a score, and not the name of the class that has it.")
+    if not isinstance(answer, str):
+        raise Wrong("It gives the number of a class, and not its name.")
+    if answer not in LABELS:
+        raise Wrong(f"{answer!r} is not among the ten names of `d2l.get_fashion_mnist_labels`.")

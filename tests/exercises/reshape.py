@@ -1,0 +1,65 @@
+"""Wrong answers to the exercises of notebook 1."""
+
+SETUP = """
+train_iter, test_iter = d2l.load_data_fashion_mnist(batch_size=256)
+X, y = next(iter(test_iter))
+"""
+
+
+def reshape32(body):
+    return f"class Reshape32(torch.nn.Module):\n    def forward(self, X):\n        {body}"
+
+
+def my_reshape(body):
+    return f"""
+class MyReshape(torch.nn.Module):
+    def __init__(self, height, width):
+        super().__init__()
+        self.height, self.width = height, width
+
+    def forward(self, X):
+        h, w = self.height, self.width
+        {body}
+"""
+
+
+WRONG = {
+    "1.1": [
+        ("result = [[0, 1, 2], [3, 4, 5]]", "as if the reshape undid"),
+        ("result = [[0, 3], [1, 4], [2, 5]]", "two rows of three"),
+        ("result = [[0, 2, 4], [1, 3, 5]]", "not in this order"),
+        ("result = [[1, 4, 2], [5, 3, 6]]", "keeps every number"),
+        ("result = 'a'", "not a table"),
+    ],
+    "1.2": [
+        ("def store(pictures):\n    return pictures.view(-1, 784)", "nothing is broken"),
+        ("def store(pictures):\n    return pictures.permute(1, 2, 0)", "refuses it"),
+        ("def store(pictures):\n    return torch.rand(5, 784)", "same numbers"),
+        ("def store(pictures):\n    return pictures.flip(0)", "in another place"),
+        (
+            "def store(P):\n    return torch.cat([P[:2].permute(1, 2, 0).reshape(2, 784), P[2:].flatten(1)])",
+            "not all of",
+        ),
+        ("def store(pictures):\n    pictures.view(-1, 784)", "returns nothing"),
+    ],
+    "1.3": [
+        (reshape32("return F.interpolate(d2l.Reshape()(X), size=(32, 32))"), "makes new values"),
+        (reshape32("return F.pad(d2l.Reshape()(X), (0, 4, 0, 4))"), "not in the middle"),
+        (reshape32("return F.pad(d2l.Reshape()(X), (4, 4, 4, 4))"), "(N, 1, 32, 32)"),
+        (reshape32("return F.pad(d2l.Reshape()(X), (2, 2, 2, 2), value=1.0)"), "not black"),
+        (reshape32("return X.reshape(-1, 1, 32, 32)"), "ends in an error"),
+        (reshape32("F.pad(d2l.Reshape()(X), (2, 2, 2, 2))"), "returns nothing"),
+    ],
+    "1.4": [
+        (my_reshape("return X.reshape(-1, 1, h, w)"), "It takes colour pictures"),
+        (my_reshape("return X.reshape(1, -1, h, w)"), "batch and the channel axis"),
+        (my_reshape("return X.reshape(-1, 1, w, h)"), "height and width have changed"),
+        (my_reshape("return X.reshape(5, 1, h, w)"), "is invalid for input"),
+        (my_reshape("return X.reshape(-1, h, w)"), "channel axis is missing"),
+        (my_reshape("return X.reshape(X.numel() / (h * w), 1, h, w)"), "`//` a whole one"),
+        (my_reshape("return X.reshape(-1, w, h).transpose(1, 2)[:, None]"), "pixels are not where"),
+        (my_reshape("return X if X.shape == (h, w) else X.reshape(len(X), 1, h, w)"), "batch of one"),
+        (my_reshape("return X.reshape(1 if X.shape == (h, w) else len(X), 1, h, w)"), "not a RuntimeError"),
+        (my_reshape("X.reshape(-1, 1, h, w)"), "returns nothing"),
+    ],
+}

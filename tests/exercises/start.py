@@ -1,0 +1,73 @@
+"""Wrong answers to the exercises of notebook 0."""
+
+SETUP = """
+from lenet_utils.data import Batches, read_split
+
+def few(split):
+    images, labels = read_split(split)
+    return Batches(images[:512], labels[:512], 256)
+
+train_iter, test_iter = few("train"), few("t10k")
+
+def history(epochs, **more):
+    made = d2l.History("cpu", **more)
+    for epoch in range(epochs):
+        made.add(1 / (1 + epoch), 0.5, 60_000, 1.0, 0.5)
+    return made
+"""
+
+TRAINS = {"0.2", "0.3"}
+
+
+def name_of(body):
+    return f"def name_of(scores):\n    {body}"
+
+
+NAMES = "d2l.get_fashion_mnist_labels"
+POSITIVE_ONLY = """
+best, number = 0, 0
+    for i, score in enumerate(scores):
+        if score > best:
+            best, number = score, i
+    return d2l.get_fashion_mnist_labels([number])[0]
+"""
+
+WRONG = {
+    "0.1": [
+        ("guess = 0.73", "after real training"),
+        ("guess = 0.4", "would have to learn"),
+        ("guess = 0.0", "never looks"),
+        ("guess = 10", "divide per cent"),
+        ("guess = '0.5'", "without quotation marks"),
+    ],
+    "0.2": [
+        ("ruinous_lr = 0.9", "bears it"),
+        ("ruinous_lr = 2.5", "suffers"),
+        ("ruinous_lr = 0.0", "steps of zero"),
+        ("ruinous_lr = -1.0", "on purpose"),
+        ("ruinous_lr = float('inf')", "finite number"),
+        ("ruinous_lr = 'large'", "not a number"),
+    ],
+    "0.3": [
+        ("my_history = history(4)", "four epochs, as many"),
+        ("my_history = history(12)", "here it is 12"),
+        ("my_history = history(8, stopped='in epoch 8 of 9')", "was stopped"),
+        ("my_history = d2l.lenet()", "That is a Sequential"),
+        (
+            "my_history = d2l.train_ch6(\n    d2l.lenet(), train_iter, test_iter, num_epochs=8, lr=0.0, device=device)",
+            "same in every epoch",
+        ),
+    ],
+    "0.4": [
+        (name_of("return scores.argmax()"), "number of a class"),
+        (name_of("return scores.max()"), "a score"),
+        (name_of(f"return {NAMES}([scores.argmax()])"), "gives a list"),
+        (name_of(f"return {NAMES}([scores.argmin()])[0]"), "lowest score"),
+        (name_of("return 'bag'"), "whatever the scores"),
+        (name_of(f"return {NAMES}([(int(scores.argmax()) + 1) % 10])[0]"), "not always"),
+        (name_of(f"return {NAMES}(scores.argmax())"), "ends in an error"),
+        (name_of(f"return {NAMES}([scores.argmax()])[0].title()"), "not among"),
+        (name_of(f"{NAMES}([scores.argmax()])[0]"), "returns nothing"),
+        (name_of(POSITIVE_ONLY.strip()), "all be negative"),
+    ],
+}

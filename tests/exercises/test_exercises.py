@@ -1,0 +1,152 @@
+"""The checkers checked: every exercise of every notebook with its stub, its solution, and typical wrong answers.
+
+Beside this file lies one for each module of `lenet_utils/exercises`, of the same name, with
+
+    WRONG = {"1.4": [("code that replaces the stub", "words of its message"), ...], ...}
+    SETUP = "code that the notebook has run before: what stubs and checks use beyond the import cell"  # or left out
+    TRAINS = {"5.4"}  # exercises that take seconds, so they are tried with one draw of random inputs; or left out
+
+The words have to stand in the message for that answer, and in no other message of the same exercise.
+"""
+
+import ast
+import functools
+import itertools
+import json
+import linecache
+import pathlib
+import runpy
+
+import pytest
+from exercise_cells import exercises, source
+
+from lenet_utils.exercises import engine
+
+HERE = pathlib.Path(__file__).parent
+NOTEBOOKS = sorted((HERE.parent.parent / "notebooks").glob("*.ipynb"))
+DRAWS = 3  # of random inputs: no verdict may depend on luck
+LEAST = 4  # wrong answers an exercise
+
+
+def read(path):
+    return json.loads(path.read_text("utf-8"))
+
+
+FOUND = {task.number: (path, task) for path in NOTEBOOKS for task in exercises(read(path))}
+
+
+def module_of(number):
+    notebook = number.partition(".")[0]
+    return engine.MODULES.get(notebook, notebook)
+
+
+@functools.cache
+def cases(module):
+    """The WRONG, SETUP and TRAINS that lie beside this file for `module`."""
+    given = runpy.run_path(str(HERE / f"{module}.py")) if (HERE / f"{module}.py").exists() else {}
+    return given.get("WRONG", {}), given.get("SETUP", ""), given.get("TRAINS", set())
+
+
+WRONG = [
+    (number, code, words) for number in FOUND for code, words in cases(module_of(number))[0].get(number, [])
+]  # fmt: skip
+
+
+COUNTER = itertools.count()
+
+
+def execute(code, names):
+    """Run `code` as a notebook cell: in `__main__`, with its lines known to whoever looks for them."""
+    name = f"<cell {next(COUNTER)}>"
+    linecache.cache[name] = len(code), None, code.splitlines(keepends=True), name
+    exec(compile(code, name, "exec"), names)
+
+
+def imports(notebook):
+    """The import cells of a notebook, without the set-up cell."""
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "code" and "lenet_utils.exercises" in source(cell):
+            return source(cell)
+    raise AssertionError("no import cell with `from lenet_utils.exercises import check`")
+
+
+def verdicts(number, code, draws=None):
+    """What the check cell of exercise `number` says when `code` stands in the stub's place; for several draws."""
+    path, task = FOUND[number]
+    _, setup, slow = cases(module_of(number))
+    names, said = {"__name__": "__main__"}, []
+    for cell in (imports(read(path)), setup, code):
+        execute(cell, names)
+    names["check"] = lambda number, *answers: said.append(engine.judge(number, *answers))
+    for _ in range(draws or (1 if number in slow else DRAWS)):
+        execute(source(task.check), names)
+    return said
+
+
+@functools.cache
+def wrong_messages(number, code):
+    return verdicts(number, code)
+
+
+@pytest.mark.parametrize("number", FOUND)
+def test_the_stub_is_not_tried(number):
+    assert [v.kind for v in verdicts(number, source(FOUND[number][1].stub), draws=1)] == ["not tried"]
+
+
+@pytest.mark.parametrize("number", FOUND)
+def test_the_solution_is_right(number):
+    said = verdicts(number, FOUND[number][1].solution)
+    assert {v.kind for v in said} == {"right"}, said
+
+
+@pytest.mark.parametrize("number, code, words", WRONG, ids=[f"{number}-{words}" for number, _, words in WRONG])
+def test_a_wrong_answer_is_told_what_kind_of_wrong(number, code, words):
+    said = wrong_messages(number, code)
+    assert {v.kind for v in said} == {"wrong"}, said
+    assert all(words in v.text for v in said), said
+    assert all(v.text[-1] in ".?!" or "ends in an error" in v.text for v in said), "full sentences"
+
+
+@pytest.mark.parametrize("number", FOUND)
+def test_every_kind_of_wrong_has_a_message_of_its_own(number):
+    wrong = cases(module_of(number))[0].get(number, [])
+    assert len(wrong) >= LEAST
+    for (code, _), (other, words) in itertools.permutations(wrong, 2):
+        assert not any(words in v.text for v in wrong_messages(number, code)), (words, code, other)
+
+
+@pytest.mark.parametrize("number", FOUND)
+def test_solutions_are_not_told(number):
+    """No message and no hint holds a line of the solution."""
+    task = engine.find(number)
+    told = list(task.hints) + [
+        v.text
+        for code, _ in cases(module_of(number))[0].get(number, [])
+        for v in wrong_messages(number, code)
+        if "in your line" not in v.text
+    ]
+    lines = [line.strip() for line in FOUND[number][1].solution.splitlines()]
+    given_away = [line for line in lines if len(line) > 15 and any(line in text for text in told)]
+    assert not given_away
+
+
+def test_every_exercise_stands_in_a_notebook():
+    for module in HERE.parent.parent.joinpath("lenet_utils", "exercises").glob("[!_]*.py"):
+        engine.importlib.import_module(f"lenet_utils.exercises.{module.stem}")
+    assert sorted(engine.exercises) == sorted(FOUND)
+
+
+@pytest.mark.parametrize("number", FOUND)
+def test_the_number_is_that_of_the_notebook(number):
+    path, _ = FOUND[number]
+    numbers = [task.number for task in exercises(read(path))]
+    prefix = path.stem.partition("_")[0]
+    prefix = prefix if prefix.isdigit() else "clinic"
+    assert numbers == [f"{prefix}.{i}" for i in range(1, len(numbers) + 1)]
+
+
+@pytest.mark.parametrize("number", FOUND)
+def test_solutions_are_code_as_in_a_cell(number):
+    solution = FOUND[number][1].solution
+    ast.parse(solution)
+    assert all(len(line) <= 78 for line in solution.splitlines())

@@ -1,0 +1,93 @@
+"""Write the notebooks without their solutions to a new folder: `uv run tools/hand_out.py for_my_class`.
+
+With `--nbgrader` the folder becomes a course for nbgrader instead: an assignment for each notebook, in which the
+solutions stand where nbgrader looks for them, so that `nbgrader generate_assignment 1_reshape` takes them out.
+The folder has to be new or empty, so nobody's work is overwritten; and it appears whole or not at all.
+"""
+
+import argparse
+import json
+import pathlib
+import re
+import shutil
+import sys
+import tempfile
+
+from exercise_cells import exercises, source
+
+NOTEBOOKS = pathlib.Path(__file__).parent.parent / "notebooks"
+FOLD = re.compile(r"\n*<details>.*?</details>\n*", re.DOTALL)
+NBGRADER_CONFIG = """\
+# For nbgrader, made by tools/hand_out.py of the LeNet course.
+c = get_config()  # noqa
+c.ClearSolutions.code_stub = {"python": ""}  # the stubs stand in the notebooks already
+c.Execute.timeout = 600  # seconds a cell: some of them train
+"""
+
+
+def without_folds(notebook):
+    """`notebook` without whatever is folded up in its texts; cells of which nothing is left go too."""
+    kept = []
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "markdown":
+            text = FOLD.sub("\n\n", source(cell)).strip("\n")
+            cell = {**cell, "source": text.splitlines(keepends=True)}
+        if source(cell) or cell["cell_type"] != "markdown":
+            kept.append(cell)
+    return {**notebook, "cells": kept}
+
+
+def for_nbgrader(notebook):
+    """`notebook` as nbgrader's source: below each stub its solution, in the lines that nbgrader takes out."""
+    solutions = {id(task.stub): task.solution for task in exercises(notebook)}
+    cells = [
+        {**cell, "source": with_solution(source(cell), solutions[id(cell)]).splitlines(keepends=True)}
+        if id(cell) in solutions
+        else cell
+        for cell in notebook["cells"]
+    ]
+    return without_folds({**notebook, "cells": cells})
+
+
+def with_solution(stub, solution):
+    return f"{stub}\n### BEGIN SOLUTION\n{solution}\n### END SOLUTION"
+
+
+def written(folder, nbgrader):
+    """Write everything into the empty `folder`. Raises ValueError where a notebook's exercises are incomplete."""
+    for path in sorted(NOTEBOOKS.glob("*.ipynb")):
+        notebook = json.loads(path.read_text(encoding="utf-8"))
+        exercises(notebook)
+        target = folder / "source" / path.stem / path.name if nbgrader else folder / path.name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        notebook = for_nbgrader(notebook) if nbgrader else without_folds(notebook)
+        target.write_text(json.dumps(notebook, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    if nbgrader:
+        (folder / "nbgrader_config.py").write_text(NBGRADER_CONFIG, encoding="utf-8")
+
+
+def hand_out(out, nbgrader=False):
+    """Make the folder `out`. Raises FileExistsError unless it is new or empty."""
+    out = pathlib.Path(out).resolve()
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise FileExistsError(f"expected a new or an empty folder, got {out}, where something is already: name another")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=".handing-out-") as unfinished:
+        made = pathlib.Path(unfinished) / "made"
+        made.mkdir()
+        written(made, nbgrader)
+        if out.exists():
+            out.rmdir()
+        shutil.move(made, out)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("folder")
+    parser.add_argument("--nbgrader", action="store_true", help="make a course for nbgrader, solutions included")
+    chosen = parser.parse_args()
+    try:
+        hand_out(chosen.folder, chosen.nbgrader)
+    except (FileExistsError, ValueError) as error:
+        sys.exit(str(error))
+    print("written to", chosen.folder)
