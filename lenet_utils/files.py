@@ -18,6 +18,8 @@ MD5 = {
     "t10k-labels-idx1-ubyte.gz": "bb300cfdad3c16e7a12a480ee83cd310",
 }
 
+CHUNK = 1 << 20  # bytes unpacked at a time
+
 PACKAGED = pathlib.Path(__file__).parent / "FashionMNIST" / "raw"
 
 
@@ -76,7 +78,9 @@ def read_idx(name):
         num_dims = stream.read(4)[3]
         shape = np.frombuffer(stream.read(4 * num_dims), dtype=">u4")
         values = np.empty(shape, dtype=np.uint8)
-        stream.readinto(values.reshape(-1))  # straight to where they stay: a copy would double the memory
+        rest = memoryview(values.reshape(-1))
+        while count := stream.readinto(rest[:CHUNK]):  # in one go, gzip would hold all of it a second time
+            rest = rest[count:]
     return values
 
 

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from . import checks
 from .data import Batches
 from .model import evaluation_mode
+from .pooling import quick_pooling
 from .stop import StopBetweenBatches
 
 
@@ -212,7 +213,7 @@ def train_ch6(
 
         animator = Animator(xlabel="epoch", xlim=[0, num_epochs or 1], legend=["train loss", "train acc", "test acc"])
     try:
-        with StopBetweenBatches() as stop:
+        with StopBetweenBatches() as stop, quick_pooling(net):
             for epoch in range(num_epochs):
                 trained = run_epoch(net, train_iter, optimizer, device, history, animator, stop)
                 test_acc = evaluate(net, test_iter, device)
