@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from . import train
 from .model import lenet
 from .plot import STYLES
+from .pooling import quick_pooling
 from .train import train_ch6
 
 # The stopwatch
@@ -106,13 +107,16 @@ class OneByOne(torch.utils.data.Dataset):
         return to_tensor(picture), int(self.labels[i])
 
 
-def rung(batches, *, wait=False, channels_last=False, bfloat16=False, compiled=False, lr=0.9):
+def rung(batches, *, wait=False, pooling=False, channels_last=False, bfloat16=False, compiled=False, lr=0.9):
     """A function that trains a LeNet on `batches` once, and returns the mean loss. It goes on where it ended.
 
-    `wait`: read the loss of every batch. `channels_last`: that layout in memory, and PyTorch's optimiser with one
-    call for all parameters. `bfloat16`: forward with 16-bit numbers. `compiled`: by `torch.compile`.
+    `wait`: read the loss of every batch. `pooling`: by whole tensors, as in `train_ch6`. `channels_last`: that layout
+    in memory, and PyTorch's optimiser with one call for all parameters. `bfloat16`: forward with 16-bit numbers.
+    `compiled`: by `torch.compile`.
     """
     net = fresh_lenet()
+    if pooling:
+        quick_pooling(net).__enter__()  # for good: this network is nobody else's
     optimizer = train.SGD(net.parameters(), lr)
     if channels_last:
         net.to(memory_format=torch.channels_last)
