@@ -70,3 +70,12 @@ def limit_threads(root="/"):
     quota = cpu_quota(root)
     if quota < torch.get_num_threads():
         torch.set_num_threads(max(1, math.floor(quota)))
+
+
+def share_of_cores(processes, root="/"):
+    """Threads for each of `processes` that share this machine's cores, or what the quota allows of them; at least 1.
+
+    `torchrun` gives each process one thread, whatever the machine has. Threads in excess of the cores only wait.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, math.floor(min(cores, cpu_quota(root)) / processes))

@@ -178,13 +178,15 @@ def init_xavier(layer):
 
 
 def train_ch6(
-    net, train_iter, test_iter, num_epochs, lr, device, *, init_weights=init_xavier, animator=None, fused=False
-):
+    net, train_iter, test_iter, num_epochs, lr, device, *, init_weights=init_xavier, animator=None, fused=False,
+    checkpoint=None,
+):  # fmt: skip
     """Train `net` with SGD on the cross-entropy loss, test it after every epoch, and return a `History`.
 
     The weights start afresh: `init_weights` is applied to every layer; None goes on from those that `net` has.
     `animator`: where the curves go, a new `Animator` by default; False draws nothing.
     `fused`: True trains `lenet()` on a CPU by one piece of C, several times as fast; what it cannot do goes on without.
+    `checkpoint`: a folder, or a `Checkpoint`, in which the run is kept, and from which it goes on.
     Stop (Ctrl-C) ends the run between two batches; `net` and the history so far stay good.
     Raises ValueError for arguments that cannot work, before anything changes, and for a batch that cannot,
     before the weights see it; `Diverged` when the loss is no longer a number.
@@ -195,6 +197,13 @@ def train_ch6(
     checks.whole_number("num_epochs", num_epochs, least=0)
     checks.learning_rate(lr)
     device = checks.device(device)
+    if checkpoint is not None:
+        from .resume import train  # the same loop, which can also begin in the middle
+
+        if fused:
+            print("not fused, since only batch by batch can a run be kept; the training goes on without")
+        more = {"init_weights": init_weights, "animator": animator}
+        return train(net, train_iter, test_iter, num_epochs, lr, device, checkpoint, **more)
 
     if init_weights is not None:
         net.apply(init_weights)

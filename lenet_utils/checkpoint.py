@@ -1,0 +1,148 @@
+"""Checkpoints: the whole state of a training run in one file, which is there in full or not at all.
+
+The weights are a safetensors file; everything else (epoch, history, random state, ...) is JSON in its header. Neither
+can hold a program, so a checkpoint from anywhere may be opened. `resume` says what is kept, and goes on from it.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import pathlib
+
+from . import checks
+
+KEY = "lenet_utils"  # of the JSON text in the file's header
+FORMAT = 1
+
+
+class CheckpointError(RuntimeError):
+    """A checkpoint cannot be written, or not be used: says which file or folder is the trouble, and what to do."""
+
+
+class Checkpoint:
+    """Where and how often a training run is kept: after every epoch, and after every `every` batches if that is given.
+
+    `folder` holds the last state and the one before it. A run that finds a state there goes on from it, with
+    `resume=False` it begins afresh. `request()`, or the signal SIGUSR1, asks for a save between the next two batches.
+
+    >>> train_ch6(net, train_iter, test_iter, 10, 0.9, device, checkpoint=Checkpoint("run"))  # doctest: +SKIP
+    """
+
+    def __init__(self, folder, every=None, *, resume=True):
+        if every is not None:
+            checks.whole_number("every, the number of batches between two saves,", every)
+        self.folder, self.every, self.resume = pathlib.Path(folder), every, resume
+        self.requested = False
+
+    @property
+    def last(self):
+        return self.folder / "last.safetensors"
+
+    @property
+    def before(self):
+        return self.folder / "before.safetensors"
+
+    def request(self):
+        """Ask a running training to save between the next two batches."""
+        self.requested = True
+
+    def save(self, weights, state):
+        """Keep `weights` (tensors by name) and `state` (what JSON can hold). Raises CheckpointError, and keeps the old.
+
+        Killed at any moment, it leaves a whole file: the new one gets its name only when it is on the disk.
+        """
+        packed = pack(weights, state)
+        unfinished = self.folder / "unfinished.safetensors"
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            write_to_disk(unfinished, packed)
+            if self.last.exists():
+                os.replace(self.last, self.before)
+            os.replace(unfinished, self.last)
+            write_names_to_disk(self.folder)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                unfinished.unlink()  # half a file on a full disk is in everybody's way
+            kept = "; the last good one stays" if self.last.exists() or self.before.exists() else ""
+            raise CheckpointError(
+                f"cannot write a checkpoint to {self.folder} ({error.strerror}){kept}: "
+                "make room, or name a folder that you can write to."
+            ) from error
+
+    def load(self):
+        """`(weights, state)` as saved last, the state before it where the last file is damaged; None if there is none.
+
+        Raises CheckpointError where there are files, and all are damaged or cannot be read.
+        """
+        problems = []
+        for path in (self.last, self.before):
+            try:
+                found = unpack(path.read_bytes(), path)
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                problems.append(f"cannot read {path} ({error.strerror})")
+            except CheckpointError as error:
+                problems.append(str(error))
+            else:
+                if problems:
+                    print(f"{problems[0]}: going on from {path.name}, the state before it")
+                return found
+        if problems:
+            raise CheckpointError(f"{'; '.join(problems)}: name another folder, or begin afresh with resume=False.")
+        return None
+
+
+def pack(weights, state):
+    """The bytes of a safetensors file with `weights` and, in its header, `state` as JSON."""
+    import safetensors.torch  # slow to import, and only needed here
+
+    weights = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in weights.items()}
+    about = {"format": FORMAT, "sha256": fingerprint(weights), **state}
+    return safetensors.torch.save(weights, metadata={KEY: json.dumps(about)})
+
+
+def unpack(packed, path):
+    """What went into `pack`. Raises CheckpointError unless every bit of it is there; `path` is for the message."""
+    import safetensors.torch
+
+    try:
+        weights = safetensors.torch.load(packed)
+        size = int.from_bytes(packed[:8], "little")  # of the header, which begins behind these eight bytes
+        state = json.loads(json.loads(packed[8 : 8 + size])["__metadata__"][KEY])
+        if state["format"] != FORMAT:
+            raise CheckpointError(f"{path} has format {state['format']}, and this version reads {FORMAT}")
+        if state["sha256"] != fingerprint(weights):
+            raise CheckpointError(f"{path} is damaged (its weights are not those that were written)")
+    except (safetensors.SafetensorError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{path} is damaged, or no checkpoint ({error})") from error
+    return weights, state
+
+
+def fingerprint(weights):
+    """A hash of all numbers of `weights`: a safetensors file tells when it is too short, but not when a bit flips."""
+    import torch
+
+    digest = hashlib.sha256()
+    for name in sorted(weights):
+        digest.update(weights[name].detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def write_to_disk(path, packed):
+    """Write, and return only when the disk has it, not just the operating system."""
+    with open(path, "wb") as file:
+        file.write(packed)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def write_names_to_disk(folder):
+    """The same for the names of the files in `folder`, where the system can do that (Windows cannot)."""
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

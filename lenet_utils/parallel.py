@@ -1,0 +1,149 @@
+"""LeNet on Fashion-MNIST by several processes at once: `torchrun --nproc-per-node 2 -m lenet_utils.parallel`.
+
+PyTorch's own launcher `torchrun` starts the processes, on one machine or on many, and starts them again when one of
+them dies; with `--checkpoint` they then go on where they were. Without torchrun it is the same training by one process.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import threading
+
+import torch
+
+from .checkpoint import Checkpoint, CheckpointError
+from .data import Batches, load_data_fashion_mnist
+from .model import lenet
+from .resume import train
+from .team import join, leave
+from .threads import share_of_cores
+from .train import init_xavier
+
+
+def options(arguments=None):
+    """What the command line says."""
+    parser = argparse.ArgumentParser(prog="lenet_utils.parallel", description=__doc__.splitlines()[0])
+    parser.add_argument("--epochs", type=int, default=10, help="passes over the images (10)")
+    parser.add_argument("--batch-size", type=int, default=256, help="images a step, all processes together (256)")
+    parser.add_argument("--lr", type=float, default=0.9, help="learning rate (0.9)")
+    parser.add_argument("--seed", type=int, default=0, help="of the first weights and of the order of the images (0)")
+    parser.add_argument("--images", type=int, help="train on the first so many images only, test on a sixth as many")
+    parser.add_argument("--checkpoint", metavar="FOLDER", help="keep the run there, and go on from what is there")
+    parser.add_argument("--every", type=int, metavar="N", help="save every N batches too, not only after an epoch")
+    parser.add_argument("--afresh", action="store_true", help="do not go on from what is in the folder")
+    parser.add_argument("--device", help="e.g. cpu; by default each process takes a GPU of its own, if there is one")
+    parser.add_argument("--ddp", action="store_true", help="let DistributedDataParallel add up the gradients")
+    parser.add_argument("--threads", type=int, help="of each process; by default its share of the cores")
+    parser.add_argument("--tied", action="store_true", help="end when standard input closes")
+    return parser.parse_args(arguments)
+
+
+def main(arguments=None):
+    """Train as the command line says, in this process and those that `torchrun` started beside it."""
+    asked = options(arguments)
+    if asked.tied:
+        threading.Thread(target=end_with_stdin, daemon=True).start()
+    torch.set_num_threads(asked.threads or share_of_cores(int(os.environ.get("LOCAL_WORLD_SIZE", 1))))
+    team = None
+    try:
+        team = join(asked.device, asked.ddp)
+        torch.manual_seed(asked.seed)
+        train_iter, test_iter = data(asked.batch_size, asked.images)
+        checkpoint = None
+        if asked.checkpoint:
+            # A worker that was started again goes on, also if the run was to begin afresh.
+            again = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)) > 0
+            checkpoint = Checkpoint(asked.checkpoint, asked.every, resume=again or not asked.afresh)
+        options_of_train = {"init_weights": init_xavier, "team": team}
+        train(lenet(), train_iter, test_iter, asked.epochs, asked.lr, team.device, checkpoint, **options_of_train)
+        leave()
+    except (ValueError, CheckpointError, ArithmeticError) as error:
+        give_up(str(error))
+    except RuntimeError as error:
+        if team is None or team.size == 1:
+            raise
+        give_up(f"process {team.rank} cannot go on without one that died ({type(error).__name__})")
+
+
+def give_up(reason):
+    """End with one sentence. At once: closing connections to a process that is dead can take minutes."""
+    print(reason, file=sys.stderr, flush=True)
+    os._exit(1)
+
+
+def end_with_stdin():
+    while os.read(0, 1):  # nothing comes, until nobody can write to it any more: then it returns
+        pass
+    os._exit(1)
+
+
+def data(batch_size, images=None):
+    """The training and the test batches; with `images`, of the first so many, and a sixth as many to test on."""
+    train_iter, test_iter = load_data_fashion_mnist(batch_size)
+    if images is None:
+        return train_iter, test_iter
+    tests = max(1, images // 6)
+    return (
+        Batches(train_iter.images[:images], train_iter.labels[:images], batch_size, shuffle=True),
+        Batches(test_iter.images[:tests], test_iter.labels[:tests], batch_size),
+    )
+
+
+class Torchrun:
+    """`torchrun` with `processes` processes of this module, as a program beside this one; iterate over what it prints.
+
+    `arguments` are those of this module. On leaving `with`, for whatever reason, none of its processes is left.
+
+    >>> with Torchrun(2, "--epochs=1", max_restarts=3) as lines:  # doctest: +SKIP
+    ...     for line in lines:
+    ...         print(line)
+    """
+
+    def __init__(self, processes, *arguments, max_restarts=0, module="lenet_utils.parallel", **environment):
+        if os.name != "posix":
+            raise NotImplementedError(
+                "torchrun cannot share work between processes on Windows, as PyTorch has no libuv-free store there: "
+                "use the Windows Subsystem for Linux, or read on without running this"
+            )
+        self.command = [
+            sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={processes}",
+            f"--max-restarts={max_restarts}", "--monitor-interval=0.2",
+            # Not --standalone: it asks the network for this machine's name, which an unplugged one may not know.
+            "--rdzv-backend=c10d", "--rdzv-endpoint=127.0.0.1:0", "--local-addr=127.0.0.1",
+            "--module", module, "--tied", *map(str, arguments),
+        ]  # fmt: skip
+        folders = [str(folder) for folder in sys.path if folder]
+        threads = str(share_of_cores(processes))
+        self.environment = os.environ | {"OMP_NUM_THREADS": threads, "PYTHONPATH": os.pathsep.join(folders)}
+        self.environment |= environment
+
+    def __enter__(self):
+        self.running = subprocess.Popen(
+            self.command, env=self.environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, text=True, start_new_session=True,
+        )  # fmt: skip
+        return self
+
+    def __iter__(self):
+        for line in self.running.stdout:
+            yield line.rstrip("\n")
+        self.running.wait()
+
+    def __exit__(self, *_):
+        """The processes may save, and end; whoever has not after 15 seconds is ended."""
+        try:
+            if self.running.poll() is None:
+                self.running.terminate()  # torchrun hands it on to its workers
+                self.running.wait(15)
+        except subprocess.TimeoutExpired:
+            pass
+        finally:  # also when Stop is pressed again
+            self.running.stdin.close()  # to each worker the sign to end at once, with or without torchrun
+            self.running.kill()
+            self.running.stdout.close()
+            self.running.wait()
+
+
+if __name__ == "__main__":
+    main()

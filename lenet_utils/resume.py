@@ -1,0 +1,362 @@
+"""Training that goes on where it was stopped, killed or unplugged, alone or in a team of processes.
+
+The loop is that of `train_ch6`, and so are its numbers, bit for bit. It differs in three things: it can begin in the
+middle of an epoch, it saves, and each process of a team computes its share of every batch.
+"""
+
+import base64
+import dataclasses
+import itertools
+import math
+import platform
+import signal
+
+import torch
+
+from . import checks
+from .checkpoint import Checkpoint, CheckpointError, pack, unpack
+from .data import Batches
+from .pooling import quick_pooling
+from .stop import StopBetweenBatches
+from .team import Team
+from .train import SGD, Accumulator, History, Timer, count_correct, cross_entropy, diverged, evaluate_accuracy_gpu
+
+
+def train(net, train_iter, test_iter, num_epochs, lr, device, checkpoint=None, *,
+          init_weights=None, animator=None, team=None):  # fmt: skip
+    """`train_ch6` with a `checkpoint` (a `Checkpoint`, or the folder for one), by one process or by a `team` of them.
+
+    Every process of a team is called with the same arguments, and all end with the same weights and history.
+    Raises `CheckpointError`, before training begins, where the state cannot be kept or is of another run.
+    """
+    team = team or Team(device=device)
+    if checkpoint is not None and not isinstance(checkpoint, Checkpoint):
+        checkpoint = Checkpoint(checkpoint)
+    found = find(checkpoint, team)
+    if found:
+        check_network(net, found, checkpoint)
+    elif init_weights is not None:
+        net.apply(init_weights)
+    net.to(device)
+    train_iter, test_iter = (it.to(device) if isinstance(it, Batches) else it for it in (train_iter, test_iter))
+    run = Run(net, train_iter, lr, History(str(device)), checkpoint, team)
+    if found:
+        run.restore(*found)
+    elif checkpoint is not None:
+        run.save(insist=True)  # a run that starts again starts from these weights; and the folder can be written to
+    say(team, f"training on {device}" + (f" with {team.size} processes" if team.size > 1 else ""))
+    say(team, run.where(num_epochs))
+    return run.train_until(num_epochs, test_iter, animator if team.rank == 0 else False)
+
+
+class Run:
+    """A training run: the network, how far it is, and where its state is kept."""
+
+    def __init__(self, net, train_iter, lr, history, checkpoint=None, team=None):
+        self.net, self.train_iter, self.lr, self.history = net, train_iter, lr, history
+        self.checkpoint, self.team = checkpoint, team or Team()
+        self.learner = self.team.wrap(net)  # the network itself, unless PyTorch's DDP is around it
+        self.device = next(net.parameters()).device
+        self.resumed = False
+        self.begin_epoch()
+
+    def begin_epoch(self):
+        self.batch = 0  # trained on in this epoch
+        self.sums = Accumulator(3)  # loss x images, correct, images: this process's shares of these batches
+        self.seconds, self.timer = 0.0, Timer()
+        self.random_at_start = None  # of the epoch: the order of its images follows from it
+
+    def train_until(self, num_epochs, test_iter, animator=None):
+        """Train on until `num_epochs` are done, test after each, and return the history. Stop ends it in good order."""
+        history = self.history
+        if animator is None:
+            from .plot import Animator  # as in train_ch6
+
+            names = ["train loss", "train acc", "test acc"]
+            animator = Animator(xlabel="epoch", xlim=[0, num_epochs or 1], legend=names)
+        if animator:
+            replay(history, animator)
+        try:
+            with Requests(patient=self.team.size > 1) as asked, quick_pooling(self.net):
+                while len(history) < num_epochs:
+                    trained = self.train_epoch(animator, asked)
+                    history.add(*trained, self.test(test_iter))
+                    self.begin_epoch()
+                    self.save()
+                    if animator:
+                        animator.add(len(history), (None, None, history.test_acc[-1]))
+        except KeyboardInterrupt:
+            history.stopped = f"in epoch {len(history) + 1} of {num_epochs}"
+            say(self.team, f"stopped {history.stopped}; the network keeps what it has learned")
+        finally:
+            if animator:
+                animator.flush()
+        say(self.team, history.summary())
+        return history
+
+    def train_epoch(self, animator, asked):
+        """The rest of an epoch. Returns mean loss, accuracy, images seen, and seconds, of the whole of it."""
+        team, history, optimizer = self.team, self.history, SGD(self.net.parameters(), self.lr)
+        epoch, num_batches = len(history), len(self.train_iter)
+        dtype = next(self.net.parameters()).dtype
+        draw_every = -(-num_batches // 5)  # rounded up: at most five points an epoch
+        losses = [torch.zeros(())] * self.batch
+        self.net.train()
+        self.timer.start()
+        for i, (X, labels) in self.rest_of_epoch(asked):
+            checks.batch(X, labels, dtype)
+            X, y = team.share(X).to(self.device), team.share(labels).to(self.device)
+            optimizer.zero_grad()
+            y_hat = self.learner(X)  # (N, 10) logits, N this process's share
+            checks.logits(y_hat, team.share(labels))
+            loss = cross_entropy(y_hat, y) if len(y) else y_hat.sum()  # no images: 0, and gradients of 0
+            (loss * team.weight(len(y), len(labels))).backward()
+            team.add_up_gradients(self.net)
+            optimizer.step()
+            losses.append(loss.detach())
+            self.sums.add(loss * len(y), count_correct(y_hat, y), len(y))
+            self.batch = i
+            if i % draw_every == 0 or i == num_batches:
+                loss_sum, correct, seen = team.total(self.sums)  # waits for the GPU, and for the others
+                if not math.isfinite(loss_sum):
+                    losses[-1] = torch.tensor(loss_sum)  # if not here, then in another process
+                    raise diverged([each.cpu() for each in losses], num_batches, history)
+                history.points.append((epoch + i / num_batches, loss_sum / seen, correct / seen))
+                if animator:
+                    animator.add(history.points[-1][0], (*history.points[-1][1:], None))
+            self.pause(asked, together=i % draw_every == 0)
+        if not self.batch:
+            raise ValueError(f"expected train_iter to give batches in every epoch, got none in epoch {epoch + 1}")
+        loss_sum, correct, seen = team.total(self.sums)
+        return loss_sum / seen, correct / seen, int(seen), self.seconds + self.timer.stop()
+
+    def rest_of_epoch(self, asked):
+        """The batches of this epoch that are still to come, numbered from 1 on, in the order that it began with."""
+        if self.batch == 0:
+            self.team_random_state()
+            self.random_at_start = random_state(self.train_iter, self.device)
+            self.pause(asked, together=True)  # asked for while the last epoch was tested
+        elif self.resumed:
+            now = random_state(self.train_iter, self.device)
+            set_random_state(self.random_at_start, self.train_iter, self.device)
+        batches = iter(self.train_iter)
+        for _ in itertools.islice(batches, self.batch):
+            pass
+        if self.batch and self.resumed:
+            set_random_state(now, self.train_iter, self.device)
+        self.resumed = False
+        return enumerate(batches, start=self.batch + 1)
+
+    def team_random_state(self):
+        """The same random state in every process, so that all draw the same order of the images."""
+        if self.team.size > 1:
+            state = self.team.tell(bytes(torch.get_rng_state().numpy()))
+            torch.set_rng_state(torch.frombuffer(bytearray(state), dtype=torch.uint8))
+
+    def pause(self, asked, together):
+        """Between two batches: save and stop if it is time, or somebody asked for it.
+
+        A team has to decide that together, which takes a message; so it asks only where it meets anyway.
+        """
+        checkpoint = self.checkpoint
+        wishes = asked.requested, asked.save or bool(checkpoint and checkpoint.requested)
+        together = together or self.team.size == 1
+        stopping, saving = self.team.agree(*wishes) if together else (False, False)
+        due = checkpoint is not None and checkpoint.every is not None and self.batch % checkpoint.every == 0
+        if stopping or saving or (due and self.batch):
+            self.save()
+            asked.save = False
+            if checkpoint is not None and saving:
+                checkpoint.requested = False
+        if stopping:
+            raise KeyboardInterrupt
+
+    def test(self, test_iter):
+        """The accuracy (0..1) on all of `test_iter`, each process asking about its shares of the batches."""
+        shares = Shares(test_iter, self.team)
+        try:
+            correct = evaluate_accuracy_gpu(self.net, shares, self.device) * shares.images
+        except ValueError:
+            if shares.images or self.team.size == 1:
+                raise
+            correct = 0  # there are more processes than images
+        correct, seen = self.team.total((round(correct), shares.images))
+        return correct / seen
+
+    def save(self, insist=False):
+        """Keep the state. Where that fails, training goes on without, with a word about it, unless you `insist`."""
+        if self.checkpoint is None:
+            return
+        sums = self.team.gather(self.sums)  # before the ways part: it takes all processes
+        if self.team.rank != 0:
+            return
+        try:
+            self.checkpoint.save(self.net.state_dict(), self.state(sums))
+        except CheckpointError as error:
+            if insist:
+                raise
+            print(f"training goes on without a checkpoint at epoch {len(self.history)}, batch {self.batch}: {error}")
+
+    def state(self, sums):
+        """What has to be known, apart from the weights, to go on as if nothing had happened; JSON can hold it."""
+        return {
+            "layers": layers(self.net),
+            "epoch": len(self.history),  # finished
+            "batch": self.batch,  # trained on after that
+            "num_batches": len(self.train_iter),
+            "lr": self.lr,
+            "sums": sums,
+            "seconds": self.seconds + (self.timer.stop() if self.batch else 0.0),
+            "history": dataclasses.asdict(self.history) | {"stopped": ""},
+            "random_at_start": self.random_at_start,
+            "random": random_state(self.train_iter, self.device),
+            "versions": {"torch": torch.__version__, "python": platform.python_version()},
+        }
+
+    def restore(self, weights, state):
+        """Be where `state` says, with these `weights`."""
+        if state["batch"] and state["num_batches"] != len(self.train_iter):
+            raise CheckpointError(
+                f"{self.checkpoint.folder} was saved within an epoch of {state['num_batches']} batches, "
+                f"and here it has {len(self.train_iter)}: use batches of the same size, or another folder."
+            )
+        self.net.load_state_dict(weights)
+        for name, values in state["history"].items():
+            setattr(self.history, name, values)
+        self.history.device = str(self.device)
+        self.batch, self.seconds = state["batch"], state["seconds"]
+        sums = state["sums"]
+        if len(sums) != self.team.size:  # another number of processes goes on: the first one keeps the books
+            sums = [list(map(math.fsum, zip(*sums)))] + [[0.0] * 3] * (self.team.size - 1)
+        self.sums.add(*sums[self.team.rank])
+        self.random_at_start = state["random_at_start"]
+        set_random_state(state["random"], self.train_iter, self.device)
+        self.resumed = True
+
+    def where(self, num_epochs):
+        """A line about where the run goes on; empty at the beginning of one."""
+        if not self.resumed or not (len(self.history) or self.batch):
+            return ""
+        within = f" and batch {self.batch} of {len(self.train_iter)}" if self.batch else ""
+        folder = self.checkpoint.folder
+        return f"going on after epoch {len(self.history)}{within}, of {num_epochs} epochs, from {folder}"
+
+
+class Requests(StopBetweenBatches):
+    """What may be asked of a training run from outside: Stop, and, with the signal SIGUSR1, a checkpoint.
+
+    SIGTERM is a Stop as well: it is what a cluster's scheduler sends before it takes the machine away.
+    """
+
+    def __init__(self, patient=False):
+        super().__init__()
+        self.save = False
+        self.patient = patient  # a team stops together or not at all, however often somebody presses Stop
+        self._others = {}
+
+    def __enter__(self):
+        super().__enter__()
+        if self._before is not None:  # in the main thread
+            for name, react in (("SIGUSR1", self._note_save), ("SIGTERM", self._note)):
+                if hasattr(signal, name):  # Windows has no SIGUSR1
+                    number = getattr(signal, name)
+                    self._others[number] = signal.signal(number, react)
+        return self
+
+    def _note(self, *_):
+        if self.patient:
+            self.requested = True
+        else:
+            super()._note()
+
+    def _note_save(self, *_):
+        self.save = True
+
+    def __exit__(self, *_):
+        for number, before in self._others.items():
+            signal.signal(number, before)
+        super().__exit__()
+
+
+class Shares:
+    """The parts of the batches of `data_iter` that fall to one process of `team`; empty ones are left out."""
+
+    def __init__(self, data_iter, team):
+        self.data_iter, self.team, self.images = data_iter, team, 0
+
+    def __iter__(self):
+        self.images = 0
+        for X, y in self.data_iter:
+            X, y = self.team.share(X), self.team.share(y)
+            if len(y):
+                self.images += len(y)
+                yield X, y
+
+
+def find(checkpoint, team):
+    """The weights and the state to go on from, which process 0 reads for all; None where a run begins."""
+    if checkpoint is None or not checkpoint.resume:
+        return None
+    found = checkpoint.load() if team.rank == 0 else None
+    packed = team.tell(pack(*found) if found else None)
+    return found if team.size == 1 else unpack(packed, checkpoint.last) if packed else None
+
+
+def layers(net):
+    """Names and kinds of the innermost layers of `net`: what weights alone don't tell, as they know no sigmoid."""
+    return [[name, type(layer).__name__] for name, layer in net.named_modules() if not any(layer.children())]
+
+
+def check_network(net, found, checkpoint):
+    """Raises CheckpointError unless the weights and the state `found` are those of a network like `net`."""
+    weights, state = found
+    expected = {name: list(tensor.shape) for name, tensor in net.state_dict().items()}
+    held = {name: list(tensor.shape) for name, tensor in weights.items()}
+    both = [(dict(layers(net)), dict(state["layers"])), (expected, held)]
+    for ours, theirs in both:
+        for name in [*ours, *(theirs.keys() - ours.keys())]:
+            if ours.get(name, "nothing") != theirs.get(name, "nothing"):
+                raise CheckpointError(
+                    f"{checkpoint.folder} holds a run of another network: expected {name} to be "
+                    f"{ours.get(name, 'nothing')}, got {theirs.get(name, 'nothing')}: name another folder for this one."
+                )
+
+
+def replay(history, animator):
+    """Draw what a run has measured before it goes on."""
+    for epoch, loss, acc in history.points:
+        animator.add(epoch, (loss, acc, None))
+    for epoch, acc in enumerate(history.test_acc, start=1):
+        animator.add(epoch, (None, None, acc))
+
+
+def say(team, text):
+    """Print `text`, if there is any, in one process of a team."""
+    if text and team.rank == 0:
+        print(text, flush=True)
+
+
+def generators(train_iter):
+    """The random generators that a DataLoader may have of its own; the course's batches use PyTorch's global one."""
+    holders = (train_iter, getattr(train_iter, "sampler", None))
+    found = [getattr(holder, "generator", None) for holder in holders]
+    return [each for each in found if isinstance(each, torch.Generator)]
+
+
+def random_state(train_iter, device):
+    """The states of all random generators that this training draws from, as texts."""
+    states = [torch.get_rng_state(), *(each.get_state() for each in generators(train_iter))]
+    if device.type == "cuda":
+        states.append(torch.cuda.get_rng_state(device))
+    return [base64.b64encode(bytes(state.numpy())).decode() for state in states]
+
+
+def set_random_state(texts, train_iter, device):
+    """Put back what `random_state` gave; a device that is new to the run keeps its own."""
+    states = [torch.frombuffer(bytearray(base64.b64decode(text)), dtype=torch.uint8) for text in texts]
+    torch.set_rng_state(states[0])
+    own = generators(train_iter)
+    for generator, state in zip(own, states[1:]):
+        generator.set_state(state)
+    if device.type == "cuda" and len(states) > 1 + len(own):
+        torch.cuda.set_rng_state(states[-1], device)

@@ -1,0 +1,369 @@
+"""Checkpoints: whole or not there, refused in one sentence, and a run that goes on as if nothing had happened."""
+
+import errno
+import os
+import signal
+import time
+
+import pytest
+import torch
+from torch import nn
+
+from lenet_utils import checkpoint as module
+from lenet_utils import lenet, train_ch6
+from lenet_utils.checkpoint import Checkpoint, CheckpointError, pack, unpack
+from lenet_utils.data import Batches
+
+CPU = torch.device("cpu")
+
+
+def data(n=22, batch_size=4, seed=1):
+    generator = torch.Generator().manual_seed(seed)
+    images = torch.randint(0, 256, (n, 28, 28), generator=generator, dtype=torch.uint8)
+    return Batches(images, torch.randint(0, 10, (n,), generator=generator), batch_size, shuffle=True)
+
+
+def small_net():
+    return nn.Sequential(nn.Flatten(), nn.Dropout(), nn.Linear(784, 10))
+
+
+def fit(net, checkpoint=None, num_epochs=3, train_iter=None, lr=0.1, **more):
+    train_iter = train_iter or data()
+    return train_ch6(
+        net, train_iter, data(9, seed=2), num_epochs, lr, CPU, animator=False, checkpoint=checkpoint, **more
+    )
+
+
+def undisturbed(num_epochs=3, **more):
+    torch.manual_seed(0)
+    net = small_net()
+    return net, fit(net, num_epochs=num_epochs, **more)
+
+
+def same(net, other):
+    ours, theirs = net.state_dict(), other.state_dict()
+    return list(ours) == list(theirs) and all(map(torch.equal, ours.values(), theirs.values()))
+
+
+def same_history(history, other):
+    names = ("train_loss", "train_acc", "images", "test_acc", "points")
+    return all(list(map(list, pairs(history, name))) == list(map(list, pairs(other, name))) for name in names)
+
+
+def pairs(history, name):
+    return [value if isinstance(value, (list, tuple)) else [value] for value in getattr(history, name)]
+
+
+class Interrupted(Batches):
+    """Batches that call `act` before batch number `at`, counted over all epochs."""
+
+    def __init__(self, batches, at, act):
+        super().__init__(batches.images, batches.labels, batches.batch_size, batches.shuffle)
+        self.at, self.act, self.given = at, act, 0
+
+    def __iter__(self):
+        for batch in super().__iter__():
+            self.given += 1
+            if self.given == self.at:
+                self.act()
+            yield batch
+
+
+def die():
+    raise MemoryError("as good as a SIGKILL: nothing of the run is told")
+
+
+def press_stop():
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+# A run that goes on
+
+
+def test_a_checkpoint_changes_nothing(tmp_path):
+    torch.manual_seed(0)
+    net = small_net()
+    history = fit(net, tmp_path / "run")
+    plain_net, plain_history = undisturbed()
+    assert same(net, plain_net) and same_history(history, plain_history)
+
+
+@pytest.mark.parametrize("every", [None, 1, 4])
+@pytest.mark.parametrize("at", [1, 3, 6, 7, 12, 18])
+def test_killed_at_any_batch_it_ends_as_if_nothing_had_happened(tmp_path, at, every):
+    """Six batches an epoch, with dropout: the order of the images and every random number have to be the same."""
+    torch.manual_seed(0)
+    with pytest.raises(MemoryError):
+        fit(small_net(), Checkpoint(tmp_path, every), train_iter=Interrupted(data(), at, die))
+    torch.manual_seed(99)  # another process, another random state, another net
+    net = small_net()
+    history = fit(net, Checkpoint(tmp_path, every))
+    plain_net, plain_history = undisturbed()
+    assert same(net, plain_net) and same_history(history, plain_history)
+
+
+def test_stop_saves_between_two_batches(tmp_path, capsys):
+    torch.manual_seed(0)
+    net = small_net()
+    history = fit(net, tmp_path, train_iter=Interrupted(data(), 9, press_stop))
+    assert history.stopped == "in epoch 2 of 3" and len(history) == 1
+    capsys.readouterr()
+    net = small_net()
+    history = fit(net, tmp_path)
+    assert "going on after epoch 1 and batch 3 of 6, of 3 epochs, from" in capsys.readouterr().out
+    plain_net, plain_history = undisturbed()
+    assert same(net, plain_net) and same_history(history, plain_history) and not history.stopped
+
+
+@pytest.mark.parametrize("ask", ["signal", "method"])
+def test_a_save_on_request(tmp_path, ask):
+    checkpoint = Checkpoint(tmp_path)
+    request = checkpoint.request if ask == "method" else lambda: os.kill(os.getpid(), signal.SIGUSR1)
+    saved = []
+    real = checkpoint.save
+    checkpoint.save = lambda weights, state: saved.append((state["epoch"], state["batch"])) or real(weights, state)
+    before = signal.getsignal(signal.SIGUSR1)
+    fit(small_net(), checkpoint, train_iter=Interrupted(data(), 9, request))
+    assert saved == [(0, 0), (1, 0), (1, 3), (2, 0), (3, 0)]
+    assert signal.getsignal(signal.SIGUSR1) is before
+
+
+def test_more_epochs_go_on_from_the_last(tmp_path):
+    torch.manual_seed(0)
+    fit(small_net(), tmp_path, num_epochs=1)
+    net = small_net()
+    history = fit(net, tmp_path, num_epochs=3)
+    plain_net, plain_history = undisturbed()
+    assert same(net, plain_net) and same_history(history, plain_history)
+
+
+def test_a_finished_run_is_not_run_again(tmp_path):
+    fit(small_net(), tmp_path)
+    history = fit(small_net(), tmp_path, train_iter=Interrupted(data(), 1, die))
+    assert len(history) == 3
+
+
+def test_afresh(tmp_path):
+    fit(small_net(), tmp_path)
+    history = fit(small_net(), Checkpoint(tmp_path, resume=False), num_epochs=1)
+    assert len(history) == 1
+
+
+def test_a_data_loader_with_a_generator_of_its_own(tmp_path):
+    def loader():
+        X, y = torch.rand(22, 1, 28, 28, generator=torch.Generator().manual_seed(5)), torch.arange(22) % 10
+        dataset = torch.utils.data.TensorDataset(X, y)
+        generator = torch.Generator().manual_seed(7)
+        return torch.utils.data.DataLoader(dataset, 4, shuffle=True, generator=generator)
+
+    def stop_in_second_epoch(layer, inputs, output):
+        calls.append(layer.training)
+        if sum(calls) == 9:
+            die()
+
+    calls = []
+    torch.manual_seed(0)
+    net = small_net()
+    net.register_forward_hook(stop_in_second_epoch)
+    with pytest.raises(MemoryError):
+        fit(net, Checkpoint(tmp_path, every=2), train_iter=loader())
+    net = small_net()
+    fit(net, tmp_path, train_iter=loader())
+    assert same(net, undisturbed(train_iter=loader())[0])
+
+
+def test_curves_show_the_whole_run(tmp_path):
+    class Recorder:
+        points = ()
+
+        def add(self, x, y):
+            self.points = (*self.points, (x, y))
+
+        def flush(self):
+            pass
+
+    fit(small_net(), tmp_path, num_epochs=1)
+    recorder = Recorder()
+    history = train_ch6(small_net(), data(), data(9, seed=2), 2, 0.1, CPU, animator=recorder, checkpoint=tmp_path)
+    assert {x for x, _ in recorder.points} == {x for x, *_ in history.points} | {1, 2}
+
+
+# Files
+
+
+def test_what_is_kept(tmp_path):
+    checkpoint = Checkpoint(tmp_path)
+    net = lenet()
+    fit(net, checkpoint, num_epochs=1)
+    weights, state = checkpoint.load()
+    assert weights.keys() == net.state_dict().keys()
+    assert (state["epoch"], state["batch"], state["lr"]) == (1, 0, 0.1)
+    assert state["versions"]["torch"] == torch.__version__
+    assert ["2", "Sigmoid"] in state["layers"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["before.safetensors", "last.safetensors"]
+
+
+def test_nothing_is_unpickled(tmp_path, monkeypatch):
+    import pickle
+
+    def refuse(*_, **__):
+        raise AssertionError("something was unpickled")
+
+    fit(small_net(), tmp_path, num_epochs=1)
+    for name in ("load", "loads", "Unpickler"):
+        monkeypatch.setattr(pickle, name, refuse)
+    monkeypatch.setattr(torch, "load", refuse)
+    fit(small_net(), tmp_path, num_epochs=2)
+
+
+def test_numbers_come_back_bit_for_bit(tmp_path):
+    weights = {"w": torch.tensor([float("nan"), -0.0, 1e-45]), "steps": torch.tensor(3), "empty": torch.ones(0, 2)}
+    state = {"history": [0.1 + 0.2, float("inf")], "text": "Größe"}
+    found, told = unpack(pack(weights, state), tmp_path)
+    assert all(torch.equal(found[k].view(torch.uint8), weights[k].view(torch.uint8)) for k in ("w", "empty"))
+    assert found["steps"] == 3 and told["history"] == state["history"] and told["text"] == "Größe"
+
+
+@pytest.mark.parametrize("keep", [0, 4, 100, 0.5, 0.999])
+def test_a_truncated_file_gives_way_to_the_one_before(tmp_path, keep, capsys):
+    checkpoint = Checkpoint(tmp_path)
+    fit(small_net(), checkpoint, num_epochs=2)
+    packed = checkpoint.last.read_bytes()
+    checkpoint.last.write_bytes(packed[: int(keep * len(packed)) if isinstance(keep, float) else keep])
+    _, state = checkpoint.load()
+    assert state["epoch"] == 1
+    said = capsys.readouterr().out.splitlines()[-1]
+    assert "last.safetensors is damaged" in said and "going on from before.safetensors" in said
+
+
+def test_a_flipped_bit_is_noticed(tmp_path):
+    checkpoint = Checkpoint(tmp_path)
+    fit(small_net(), checkpoint, num_epochs=1)
+    packed = bytearray(checkpoint.last.read_bytes())
+    packed[-5] ^= 1
+    checkpoint.last.write_bytes(packed)
+    checkpoint.before.unlink()
+    with pytest.raises(CheckpointError, match=r"damaged .its weights are not those that were written.*resume=False"):
+        checkpoint.load()
+
+
+def test_another_network_is_refused_and_keeps_its_weights(tmp_path):
+    fit(nn.Sequential(nn.Flatten(), nn.Linear(784, 10), nn.Sigmoid()), tmp_path, num_epochs=1)
+    kept = (tmp_path / "last.safetensors").read_bytes()
+    for net, words in [
+        (nn.Sequential(nn.Flatten(), nn.Linear(784, 10), nn.ReLU()), "expected 2 to be ReLU, got Sigmoid"),
+        (nn.Sequential(nn.Flatten(), nn.Linear(784, 11), nn.Sigmoid()), r"1.weight to be \[11, 784\], got \[10, 784\]"),
+        (nn.Sequential(nn.Flatten(), nn.Linear(784, 10)), "expected 2 to be nothing, got Sigmoid"),
+    ]:
+        weights = [p.clone() for p in net.parameters()]
+        with pytest.raises(CheckpointError, match=f"another network: .*{words}"):
+            fit(net, tmp_path)
+        assert all(map(torch.equal, weights, net.parameters()))
+    assert (tmp_path / "last.safetensors").read_bytes() == kept
+
+
+def test_other_batches_in_the_middle_of_an_epoch_are_refused(tmp_path):
+    fit(small_net(), tmp_path, train_iter=Interrupted(data(), 9, press_stop))
+    with pytest.raises(CheckpointError, match="within an epoch of 6 batches, and here it has 11"):
+        fit(small_net(), tmp_path, train_iter=data(batch_size=2))
+
+
+def no_space(path, packed):
+    path.write_bytes(packed[:100])
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def read_only(path, packed):
+    raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+
+@pytest.mark.parametrize("trouble, words", [(no_space, "No space left on device"), (read_only, "Read-only")])
+def test_a_disk_in_trouble_from_the_start(tmp_path, monkeypatch, trouble, words):
+    monkeypatch.setattr(module, "write_to_disk", trouble)
+    with pytest.raises(CheckpointError, match=f"cannot write a checkpoint to .*{words}.*make room"):
+        fit(small_net(), tmp_path / "run")
+    assert not list((tmp_path / "run").iterdir())
+
+
+@pytest.mark.parametrize("trouble", [no_space, read_only])
+def test_a_disk_in_trouble_later(tmp_path, monkeypatch, capsys, trouble):
+    """Training goes on and ends well; the last good state stays, and half a file does not."""
+    torch.manual_seed(0)
+    spoil = Interrupted(data(), 9, lambda: monkeypatch.setattr(module, "write_to_disk", trouble))
+    net = small_net()
+    history = fit(net, tmp_path, train_iter=spoil)
+    plain_net, plain_history = undisturbed()
+    assert same(net, plain_net) and same_history(history, plain_history)
+    assert capsys.readouterr().out.count("training goes on without a checkpoint at epoch") == 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["before.safetensors", "last.safetensors"]
+    assert Checkpoint(tmp_path).load()[1]["epoch"] == 1
+
+
+def test_a_file_that_really_cannot_grow(tmp_path, python):
+    """The operating system's own limit in the middle of writing a file."""
+    said = python(
+        f"""
+import resource
+import torch
+from lenet_utils.checkpoint import Checkpoint, CheckpointError
+kept = Checkpoint({str(tmp_path / "run")!r})
+kept.save({{"w": torch.ones(10)}}, {{"epoch": 1}})
+resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
+try:
+    kept.save({{"w": torch.ones(10_000)}}, {{"epoch": 2}})
+except CheckpointError as error:
+    print(error)
+print(kept.load()[1]["epoch"], [path.name for path in kept.folder.iterdir()])
+"""
+    )
+    assert "File too large); the last good one stays" in said and said.endswith("1 ['last.safetensors']")
+
+
+@pytest.mark.parametrize("step", ["write_to_disk", "replace 1", "replace 2"])
+def test_killed_while_it_saves(tmp_path, monkeypatch, step):
+    """Dead at any step of a save, it leaves one whole state or the other."""
+    checkpoint = Checkpoint(tmp_path)
+    for epoch in (1, 2):
+        checkpoint.save({"w": torch.full((3,), float(epoch))}, {"epoch": epoch})
+    calls = []
+
+    def replace(*names):
+        calls.append(names)
+        if step == f"replace {len(calls)}":
+            die()
+        real(*names)
+
+    def half(path, packed):
+        path.write_bytes(packed[:50])
+        die()
+
+    real = os.replace
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", replace)
+        if step == "write_to_disk":
+            patch.setattr(module, "write_to_disk", half)
+        with pytest.raises(MemoryError):
+            checkpoint.save({"w": torch.full((3,), 3.0)}, {"epoch": 3})
+    weights, state = checkpoint.load()
+    assert state["epoch"] == 2 and weights["w"].tolist() == [2.0] * 3
+    checkpoint.save({"w": torch.full((3,), 4.0)}, {"epoch": 4})
+    assert checkpoint.load()[1]["epoch"] == 4
+
+
+def test_every_is_a_whole_number(tmp_path):
+    with pytest.raises(ValueError, match="expected every, the number of batches between two saves, to be a whole"):
+        Checkpoint(tmp_path, every=0)
+
+
+def test_saving_is_cheap(tmp_path):
+    """Not timed, but counted: one file a save, and no more than the weights and a few kilobytes in it."""
+    checkpoint = Checkpoint(tmp_path)
+    fit(lenet(), checkpoint, num_epochs=1)
+    assert checkpoint.last.stat().st_size < 4 * 61_706 + 40_000
+    assert time.time() - checkpoint.last.stat().st_mtime < 3600
+
+
+def test_fused_and_kept_is_not_fused(tmp_path, capsys):
+    history = fit(small_net(), tmp_path, num_epochs=1, fused=True)
+    assert len(history) == 1
+    assert "not fused, since only batch by batch can a run be kept" in capsys.readouterr().out

@@ -1,0 +1,304 @@
+"""A team of processes ends with what one process ends with; killed, it goes on; none of it stays behind."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+import traceback
+import warnings
+
+import pytest
+import torch
+from torch import distributed, nn
+
+from lenet_utils import lenet, parallel, resume, team, train
+from lenet_utils.checkpoint import Checkpoint
+from lenet_utils.data import Batches
+from lenet_utils.parallel import Torchrun
+from lenet_utils.team import Team
+from lenet_utils.threads import share_of_cores
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="the teams of these tests are forked")
+CPU = torch.device("cpu")
+
+
+def data(n, batch_size, seed=1, shuffle=True):
+    generator = torch.Generator().manual_seed(seed)
+    images = torch.randint(0, 256, (n, 28, 28), generator=generator, dtype=torch.uint8)
+    return Batches(images, torch.randint(0, 10, (n,), generator=generator), batch_size, shuffle)
+
+
+def in_a_team(size, folder, function):
+    """`function(team)` in `size` processes; what each returned, by rank. JSON has to be able to hold it."""
+    folder.mkdir(exist_ok=True)
+    children = []
+    for rank in range(size):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # Python's about forks beside threads
+            child = os.fork()
+        if child == 0:
+            run_one(rank, size, folder, function)
+        children.append(child)
+    ended = [os.waitpid(child, 0)[1] for child in children]
+    assert ended == [0] * size, [path.read_text() for path in folder.glob("*.error")]
+    return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(size)]
+
+
+def run_one(rank, size, folder, function):
+    signal.alarm(60)  # rather a failure than a test that hangs
+    code = 1
+    try:
+        os.environ |= {"LOCAL_WORLD_SIZE": str(size), "WORLD_SIZE": str(size)}
+        team.stay_on_this_machine()
+        store = distributed.FileStore(str(folder / "store"), size)
+        distributed.init_process_group("gloo", store=store, rank=rank, world_size=size)
+        result = function(Team(rank, size))
+        (folder / f"{rank}.json").write_text(json.dumps(result))
+        code = 0
+    except BaseException:
+        (folder / f"{rank}.error").write_text(traceback.format_exc())
+    finally:
+        os._exit(code)
+
+
+def fit(of, n=52, batch_size=10, tests=23, num_epochs=2, net=None, **more):
+    """Train as one of a team; returns weights and history as plain lists."""
+    torch.manual_seed(0)
+    net = net() if net else lenet()
+    history = resume.train(
+        net, data(n, batch_size), data(tests, 8, seed=2, shuffle=False), num_epochs, 0.9, CPU,
+        init_weights=train.init_xavier, animator=False, team=of, **more,
+    )  # fmt: skip
+    return {"weights": [p.tolist() for p in net.parameters()], "history": history.rows(), "points": history.points}
+
+
+def close(ours, theirs):
+    return all(
+        torch.allclose(torch.tensor(a), torch.tensor(b), rtol=1e-5, atol=1e-6)
+        for a, b in zip(ours["weights"], theirs["weights"])
+    )
+
+
+# The same weights
+
+
+@pytest.mark.parametrize("size", [2, 3])
+@pytest.mark.parametrize(
+    "n, batch_size, tests",
+    [(52, 10, 23), (48, 16, 9), (11, 10, 1)],
+    ids=["uneven last batch", "even", "a batch smaller than the team"],
+)
+def test_a_team_ends_where_one_process_ends(tmp_path, size, n, batch_size, tests):
+    alone = fit(Team(), n, batch_size, tests)
+    all_of_them = in_a_team(size, tmp_path / "team", lambda of: fit(of, n, batch_size, tests))
+    for one in all_of_them:
+        assert one["weights"] == all_of_them[0]["weights"]  # the same everywhere, bit for bit
+        assert close(one, alone)
+        for ours, theirs in zip(one["history"], alone["history"]):
+            assert (ours["images"], ours["test_acc"]) == (theirs["images"], theirs["test_acc"])
+            assert ours["train_loss"] == pytest.approx(theirs["train_loss"], rel=1e-6)
+            assert ours["train_acc"] == pytest.approx(theirs["train_acc"], abs=2 / n)
+        assert len(one["points"]) == len(alone["points"])
+
+
+def test_a_plain_mean_of_uneven_shares_would_not(tmp_path, monkeypatch):
+    """That the sizes of the shares matter: with the mean that forgets them, the weights differ."""
+    alone = fit(Team(), n=21, batch_size=7)
+    monkeypatch.setattr(Team, "weight", lambda self, images, all_images: 1 / self.size)
+    wrong = in_a_team(2, tmp_path / "team", lambda of: fit(of, n=21, batch_size=7))[0]
+    assert not close(wrong, alone)
+
+
+def test_a_team_of_one_is_train_ch6_bit_for_bit():
+    torch.manual_seed(0)
+    net = lenet()
+    history = train.train_ch6(net, data(52, 10), data(23, 8, 2, False), 2, 0.9, CPU, animator=False)
+    alone = fit(Team())
+    assert alone["weights"] == [p.tolist() for p in net.parameters()]
+    assert [row["train_loss"] for row in alone["history"]] == history.train_loss
+    assert alone["points"] == history.points
+
+
+def test_processes_that_begin_differently_end_the_same(tmp_path):
+    def differently(of):
+        torch.manual_seed(of.rank)
+        net = nn.Sequential(nn.Flatten(), nn.Dropout(), nn.Linear(784, 10))
+        resume.train(net, data(21, 4), data(5, 8, 2), 2, 0.1, CPU, animator=False, team=of)
+        return [p.tolist() for p in net.parameters()]
+
+    first, second = in_a_team(2, tmp_path / "team", differently)
+    assert first == second
+
+
+def test_only_the_first_process_speaks_and_saves(tmp_path, capfd):
+    saved = tmp_path / "run"
+    in_a_team(3, tmp_path / "team", lambda of: fit(of, checkpoint=Checkpoint(saved, every=2)))
+    lines = capfd.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == ["training", "loss", lines[2].split()[0]]
+    assert lines[0] == "training on cpu with 3 processes"
+    assert sorted(path.name for path in saved.iterdir()) == ["before.safetensors", "last.safetensors"]
+
+
+@pytest.mark.parametrize("size", [2, 3])
+def test_a_team_goes_on_bit_for_bit(tmp_path, size):
+    """Stopped in the middle of the second epoch; and what the history says of that epoch is the same, too."""
+    saved = tmp_path / "run"
+
+    def stopped(of):
+        asked = {"n": 0}
+        real = train.Accumulator.add
+
+        def add(self, *values):
+            asked["n"] += 1
+            if asked["n"] == 9:
+                os.kill(os.getpid(), signal.SIGINT)
+                os.kill(os.getpid(), signal.SIGINT)  # once more: a team stays patient
+            real(self, *values)
+
+        if of.rank == size - 1:  # one that does not save itself
+            resume.Accumulator.add = add
+        return fit(of, checkpoint=saved)
+
+    plain = in_a_team(size, tmp_path / "plain", fit)[0]
+    half = in_a_team(size, tmp_path / "half", stopped)[0]
+    assert len(half["history"]) == 1
+    again = in_a_team(size, tmp_path / "again", lambda of: fit(of, checkpoint=saved))[0]
+    for rows in (plain["history"], again["history"]):
+        for row in rows:
+            del row["seconds"]
+    assert again == plain
+
+
+def test_another_number_of_processes_goes_on(tmp_path):
+    saved = tmp_path / "run"
+    in_a_team(3, tmp_path / "three", lambda of: fit(of, num_epochs=1, checkpoint=saved))
+    two = in_a_team(2, tmp_path / "two", lambda of: fit(of, checkpoint=saved))[0]
+    assert close(two, fit(Team())) and len(two["history"]) == 2
+    assert close(fit(Team(), checkpoint=saved), two)
+
+
+def test_a_loss_that_is_no_number_stops_all_of_them(tmp_path):
+    def spoilt(of):
+        batches = data(20, 10)
+        batches.images = batches.images.clone()
+        X = [(torch.full((2, 1, 28, 28), float("nan")), torch.tensor([1, 2]))]
+        net = lenet()
+        try:
+            resume.train(net, X, X, 1, 0.9, CPU, animator=False, team=of)
+        except train.Diverged as error:
+            return str(error)
+
+    assert all("the loss became nan in epoch 1, batch 1 of 1" in text for text in in_a_team(2, tmp_path, spoilt))
+
+
+def test_messages_between_processes(tmp_path):
+    def talk(of):
+        told = of.tell(b"from the first" if of.rank == 0 else None)
+        nothing = of.tell(None)
+        return told.decode(), nothing.decode(), of.total([of.rank, 0.1]), of.agree(of.rank == 2, False)
+
+    answers = in_a_team(3, tmp_path, talk)
+    assert answers == [["from the first", "", [3.0, pytest.approx(0.3)], [True, False]]] * 3
+
+
+def test_ddp_ends_at_the_same_place(tmp_path):
+    alone = fit(Team(), n=21, batch_size=7, num_epochs=1)
+
+    def with_ddp(of):
+        of.ddp = True
+        return fit(of, n=21, batch_size=7, num_epochs=1)
+
+    assert all(close(one, alone) for one in in_a_team(2, tmp_path, with_ddp))
+
+
+def test_shares_are_of_nearly_one_size():
+    for n, size in [(256, 2), (96, 3), (97, 3), (2, 3), (256, 7)]:
+        shares = [Team(rank, size).share(torch.arange(n)) for rank in range(size)]
+        assert torch.equal(torch.cat(shares), torch.arange(n))
+        assert max(map(len, shares)) - min(map(len, shares)) <= 1
+
+
+# The command
+
+
+def test_without_torchrun_it_is_one_process(tmp_path, capsys, monkeypatch):
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    threads = torch.get_num_threads()
+    try:
+        parallel.main(["--images=60", "--epochs=1", "--device=cpu", f"--checkpoint={tmp_path}", "--threads=1"])
+        assert "training on cpu\n" in capsys.readouterr().out
+        parallel.main(["--images=60", "--epochs=2", "--device=cpu", f"--checkpoint={tmp_path}"])
+        assert "going on after epoch 1, of 2 epochs" in capsys.readouterr().out
+        assert torch.get_num_threads() == share_of_cores(1)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def test_each_process_gets_its_share_of_the_cores():
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    assert share_of_cores(1) <= cores and share_of_cores(2 * cores) == 1
+
+
+def test_windows_is_told_in_one_sentence(monkeypatch):
+    monkeypatch.setattr(parallel.os, "name", "nt")
+    with pytest.raises(NotImplementedError, match="cannot share work between processes on Windows"):
+        Torchrun(2)
+
+
+def living(marker):
+    """The process ids of programs with `marker` on their command line."""
+    listed = subprocess.run(["ps", "-eo", "pid=,stat=,args="], capture_output=True, text=True).stdout.splitlines()
+    rows = (line.split(None, 2) for line in listed)
+    return [int(pid) for pid, state, command in rows if marker in command and not state.startswith("Z")]
+
+
+def test_torchrun_killed_and_back_again(tmp_path):
+    """The whole path once, with a real SIGKILL from outside: the line, the death, the way back, the same end."""
+    folder = tmp_path / "run"
+    arguments = ["--images=1280", "--epochs=3", "--batch-size=64", "--device=cpu", f"--checkpoint={folder}"]
+    killed = False
+    with Torchrun(2, *arguments, "--every=3", max_restarts=1) as lines:
+        printed = []
+        for line in lines:
+            printed.append(line)
+            if not killed and folder.exists() and Checkpoint(folder).load()[1]["batch"]:
+                workers = sorted(set(living(str(folder))) - {lines.running.pid})
+                os.kill(workers[-1], signal.SIGKILL)
+                killed = True
+    assert lines.running.returncode == 0, printed
+    assert not living(str(folder))
+    if killed:
+        assert any(line.startswith("going on after epoch") for line in printed)
+    alone = tmp_path / "alone"
+    alone_arguments = [argument for argument in arguments if "checkpoint" not in argument]
+    parallel_team = in_a_team(2, tmp_path / "team", lambda of: by_hand(of, alone, alone_arguments))
+    assert parallel_team == [None, None]
+    (ours, told), (theirs, expected) = Checkpoint(folder).load(), Checkpoint(alone).load()
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    assert told["history"]["points"] == expected["history"]["points"]
+    assert told["history"]["test_acc"] == expected["history"]["test_acc"]
+
+
+def by_hand(of, folder, arguments):
+    asked = parallel.options(arguments)
+    torch.set_num_threads(share_of_cores(2))
+    torch.manual_seed(asked.seed)
+    train_iter, test_iter = parallel.data(asked.batch_size, asked.images)
+    more = {"init_weights": train.init_xavier, "animator": False, "team": of}
+    resume.train(lenet(), train_iter, test_iter, asked.epochs, asked.lr, CPU, folder, **more)
+
+
+def test_stop_leaves_no_process_behind(tmp_path):
+    """Stop in the middle of a cell, as Jupyter does it: an exception inside the `with`."""
+    folder = tmp_path / "run"
+    started = time.monotonic()
+    with (
+        pytest.raises(KeyboardInterrupt),
+        Torchrun(2, "--images=1280", "--epochs=100000", "--device=cpu", f"--checkpoint={folder}") as lines,
+    ):
+        for line in lines:
+            if line.startswith(("epoch", "training")) or time.monotonic() > started + 90:
+                raise KeyboardInterrupt
+    assert not living(str(folder))
+    assert Checkpoint(folder).load() is not None
