@@ -9,6 +9,7 @@ import os
 import statistics
 import tempfile
 import time
+import warnings
 
 import machine
 import torch
@@ -52,6 +53,7 @@ def main():
     parser.add_argument("--images", type=int, default=60_000)
     parser.add_argument("--out", default=machine.RESULTS / "ladder.json")
     arguments = parser.parse_args()
+    warnings.filterwarnings("ignore", "This DataLoader will create")  # d2l's four workers on two cores
     images, labels = (values[: arguments.images] for values in read_split("train"))
     with tempfile.TemporaryDirectory() as cache:
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = cache  # empty: what a first run on a machine costs

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import itertools
 import statistics
 import time
 
@@ -242,7 +243,9 @@ def draw_shares(columns, title):
     from matplotlib import pyplot as plt
 
     names, thick = list(next(iter(columns.values()))), 0.8 / len(columns)
-    _, axes = plt.subplots(figsize=(6.4, 0.8 + 0.3 * len(names) * len(columns)), layout="constrained")
+    _, axes = plt.subplots(
+        figsize=(6.4, 0.9 + (0.34 if len(columns) == 1 else 0.22 * len(columns)) * len(names)), layout="constrained"
+    )
     for i, (column, style) in enumerate(zip(columns, STYLES)):
         shares = [100 * columns[column][name] / sum(columns[column].values()) for name in names]
         places = [row + i * thick for row in range(len(names))]
@@ -251,8 +254,9 @@ def draw_shares(columns, title):
     axes.set_yticks([row + 0.4 - thick / 2 for row in range(len(names))], names)
     axes.invert_yaxis()
     axes.set(xlabel="share in per cent", title=title)
-    axes.margins(x=0.12)
-    axes.legend(loc="lower right")
+    axes.margins(x=0.12, y=0.02)
+    if len(columns) > 1:
+        axes.legend(loc="lower right")
     return axes
 
 
@@ -266,7 +270,8 @@ def draw_ladder(speeds, limit, title):
     axes.axvline(limit, label=f"all arithmetic at full speed: {limit:,.0f}", **STYLES[1])
     axes.invert_yaxis()
     axes.set(xlabel="images a second while training", title=title)
-    axes.legend(loc="lower right")
+    axes.margins(x=0.15)
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), frameon=False)
     return axes
 
 
@@ -277,7 +282,7 @@ def draw_roofline(points, flops, bandwidth, title):
     _, axes = plt.subplots(figsize=(7.2, 4.4), layout="constrained")
     ends = [0.5, flops / bandwidth, 10_000]  # flop a byte
     axes.plot(ends, [min(x * bandwidth, flops) / 1e9 for x in ends], color="black", label="limit of this machine")
-    for (name, (x, y)), style, marker in zip(points.items(), STYLES, "os^vDP"):
+    for (name, (x, y)), style, marker in zip(points.items(), itertools.cycle(STYLES), itertools.cycle("os^vDPX*")):
         axes.plot(x, y / 1e9, marker, color=style["color"], markersize=8, label=name)
     axes.set(xscale="log", yscale="log", title=title)
     axes.set(xlabel="arithmetic for each byte from memory, in flop", ylabel="billion flop a second")

@@ -114,15 +114,16 @@ def test_limits_are_positive():
     assert ladder.measure_flops(64, 1) > 0 and ladder.measure_bandwidth(1000, 1) > 0
 
 
-def test_the_pictures(monkeypatch):
+def test_the_pictures():
     from matplotlib import pyplot as plt
 
-    monkeypatch.setattr(plt, "show", None)
     shares = ladder.draw_shares({"time": {"a": 1.0, "b": 3.0}, "work": {"a": 0, "b": 5}}, "shares")
     assert [bar.get_width() for bar in shares.patches] == [25, 75, 0, 100]
     assert [label.get_text() for label in shares.get_yticklabels()] == ["a", "b"]
     bars = ladder.draw_ladder({"slow": 10.0, "quick": 30.0}, 100.0, "ladder")
     assert [bar.get_width() for bar in bars.patches] == [10, 30] and bars.lines[0].get_xdata() == [100, 100]
-    roof = ladder.draw_roofline({"point": (4.0, 8e9)}, flops=200e9, bandwidth=20e9, title="roof")
+    points = {f"rung {i}": (4.0, 8e9) for i in range(9)}
+    roof = ladder.draw_roofline(points, flops=200e9, bandwidth=20e9, title="roof")
+    assert len(roof.lines) == 1 + 9
     assert list(roof.lines[0].get_ydata()) == [10, 200, 200]  # billions: 0.5 flop a byte, the corner, far right
     plt.close("all")
