@@ -243,9 +243,8 @@ def draw_shares(columns, title):
     from matplotlib import pyplot as plt
 
     names, thick = list(next(iter(columns.values()))), 0.8 / len(columns)
-    _, axes = plt.subplots(
-        figsize=(6.4, 0.9 + (0.34 if len(columns) == 1 else 0.22 * len(columns)) * len(names)), layout="constrained"
-    )
+    height = 0.34 if len(columns) == 1 else 0.22 * len(columns)  # inches for a name
+    _, axes = plt.subplots(figsize=(6.4, 0.9 + height * len(names)), layout="constrained")
     for i, (column, style) in enumerate(zip(columns, STYLES)):
         shares = [100 * columns[column][name] / sum(columns[column].values()) for name in names]
         places = [row + i * thick for row in range(len(names))]
