@@ -4,11 +4,12 @@
 Everything public is imported here, in the order in which the course meets it.
 """
 
+from .importing import no_garbage_collection
 from .threads import limit_threads, wait_asleep
 
-wait_asleep()  # before the first of these loads PyTorch
-
-from .model import Reshape, lenet, print_layer_shapes, layer_table
+wait_asleep()  # before PyTorch is loaded
+with no_garbage_collection():  # a twelfth of the time that loading PyTorch takes
+    from .model import Reshape, lenet, print_layer_shapes, layer_table
 from .data import load_data_fashion_mnist, get_fashion_mnist_labels
 from .train import Timer, Accumulator, accuracy, evaluate_accuracy_gpu, try_gpu, train_ch6, History, Diverged
 from .trained import trained_lenet, training_record

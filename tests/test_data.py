@@ -10,6 +10,7 @@ import pathlib
 import shutil
 import socket
 import threading
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -269,6 +270,14 @@ def test_idx_headers(name):
     number = 60_000 if name.startswith("train") else 10_000
     assert values.dtype == np.uint8
     assert values.shape == ((number, 28, 28) if "images" in name else (number,))
+
+
+def test_unpacking_holds_the_images_once():
+    tracemalloc.start()
+    files.read_idx("train-images-idx3-ubyte.gz")
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert 70e6 < most < 80e6  # bytes: 47 million pixels, 26 million packed ones, and a piece of a million
 
 
 def flip_a_bit(packed):

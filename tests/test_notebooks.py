@@ -6,6 +6,7 @@ import pathlib
 import re
 
 import pytest
+from exercise_cells import HEADING, exercises
 from nbval.plugin import comment_markers, metadata_tags
 
 from lenet_utils import lenet
@@ -214,10 +215,30 @@ def test_opens_and_ends_as_the_others_do(path):
         assert f"**{part}**" in prose, part
     for heading in ("## Summary", "## Exercises", "## References"):
         assert heading in prose, heading
-    for exercise in ("**1. Predict.**", "**2. Break it.**", "**3. Change it.**", "<summary>Answers</summary>"):
-        assert exercise in prose, exercise
+    assert not list(faults_of_exercises(path, notebook))
     summary = prose.split("## Summary")[1].split("## Exercises")[0]
     assert 1 <= len(re.findall(r"^- ", summary, re.MULTILINE)) <= 5
+
+
+def faults_of_exercises(path, notebook):
+    """What the exercises at the end of a notebook lack: the shared form, the kinds, the numbers."""
+    found = exercises(notebook)  # raises where a stub, a check or a solution is missing
+    if not 3 <= len(found) <= 6:
+        yield f"{len(found)} exercises"
+    kinds = {task.kind for task in found}
+    if path.stem[0].isdigit():
+        yield from (f"none to {kind}" for kind in {"Predict", "Break", "Change", "Write"} - kinds)
+    headings = [HEADING.match(source(task.text))[1] for task in found]
+    if headings != [str(i) for i in range(1, len(found) + 1)]:
+        yield f"headings numbered {headings}"
+    if [task.number.partition(".")[2] for task in found] != headings:
+        yield f"checks numbered {[task.number for task in found]}"
+    prose = [source(cell) for cell in cells(notebook, "markdown")]
+    if "## Exercises" not in "\n".join(prose[: prose.index(source(found[0].text))]):
+        yield "exercises that stand before their heading"
+    for task in found:
+        if [output.get("text") for output in task.check["outputs"]] != [[f"… {task.number} Not tried yet.\n"]]:
+            yield f"an answer in the output of check {task.number}"
 
 
 def test_the_set_up_cell_is_the_same_everywhere():
@@ -265,6 +286,29 @@ def test_the_lint_finds(fault):
 
 def test_the_lint_lets_the_widest_line_and_the_set_up_pass():
     assert not list(wide_lines({"cells": [code("#" * WIDEST), code("#" * (WIDEST + 1), tags=["setup"])]}))
+
+
+SPOILT = {
+    "1 exercises": lambda found: found[4:],
+    "none to Write": lambda found: found[:-4] + found[:4],
+    "headings numbered": lambda found: found[4:] + found[:4],
+    "checks numbered": lambda found: found[:-2] + found[2:3] + found[-1:],
+    "an answer in the output": lambda found: [
+        {**cell, "outputs": [{"text": ["✓ 1.1 Right.\n"]}]} if "outputs" in cell else cell for cell in found
+    ],
+}
+
+
+@pytest.mark.parametrize("fault", SPOILT)
+def test_the_lint_finds_in_exercises(fault):
+    path = next(path for path in NOTEBOOKS if path.stem == "1_reshape")
+    notebook = read(path)
+    found = [c for task in exercises(notebook) for c in (task.text, task.stub, task.check, task.fold)]
+    first = notebook["cells"].index(found[0])
+    assert not list(faults_of_exercises(path, notebook))
+    found = SPOILT[fault](found[:4] + found[-4:] if fault == "1 exercises" else found)
+    notebook["cells"] = notebook["cells"][:first] + found
+    assert any(said.startswith(fault) for said in faults_of_exercises(path, notebook))
 
 
 def test_the_lint_finds_widget_state():

@@ -1,0 +1,52 @@
+"""What the judges of several notebooks ask for: fresh random numbers, a number near another one, a net that runs."""
+
+import math
+import numbers
+
+import torch
+from torch import nn
+
+from ..model import evaluation_mode
+from .engine import Wrong
+
+
+def between(low, high):
+    """A random whole number from `low` to `high`, both included."""
+    return int(torch.randint(low, high + 1, ()))
+
+
+def choice(options):
+    return options[between(0, len(options) - 1)]
+
+
+def distinct(low, high, count):
+    """`count` different random whole numbers from `low` to `high`."""
+    return (torch.randperm(high - low + 1)[:count] + low).tolist()
+
+
+def expect_number(value, low, high, kinds, otherwise):
+    """Raises Wrong unless `value` is from `low` to `high`; `kinds`: messages for typical wrong numbers."""
+    if torch.is_tensor(value) and value.numel() == 1:
+        value = value.item()
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise Wrong(f"Expected a number, got {value!r}.")
+    if not low <= value <= high:
+        nearest = min(kinds, key=lambda typical: abs(value - typical))
+        raise Wrong(kinds[nearest] if math.isclose(value, nearest, rel_tol=3e-3, abs_tol=1e-3) else otherwise)
+
+
+def run_net(net, X):
+    """What `net` makes of `X`, wherever it lives; Wrong where the shapes do not fit. The net stays as it was."""
+    place = next(net.parameters(), X).device
+    try:
+        with evaluation_mode(net), torch.no_grad():
+            return net(X.to(place)).cpu()
+    except (RuntimeError, ValueError) as error:
+        said = str(error).splitlines()[0].rstrip(".")
+        raise Wrong(f"It does not take {tuple(X.shape)}. PyTorch says: {said}.") from None
+
+
+def innermost(net):
+    if not isinstance(net, nn.Module):
+        raise Wrong(f"Expected a network, such as an `nn.Sequential`, got {type(net).__name__}.")
+    return [layer for layer in net.modules() if not any(layer.children())]

@@ -1,0 +1,431 @@
+"""Exercises of notebook 4: a look inside a trained network."""
+
+import copy
+import functools
+
+import torch
+from torch.nn import functional as F
+
+from ..data import read_split
+from ..trained import trained_lenet
+from .ask import between, choice, distinct, expect_number
+from .engine import Wrong, attempt, exercise
+
+MAPS = {0: "picture", 2: "first maps", 3: "pooled", 5: "second maps", 6: "pooled again"}
+
+
+@functools.cache
+def test_pictures(n):
+    """The first `n` test pictures, float (n, 1, 28, 28), and their labels (n,)."""
+    images, labels = read_split("t10k")
+    return images[:n].unsqueeze(1) / 255, labels[:n]
+
+
+@functools.cache
+def trained_net():
+    return trained_lenet().requires_grad_(False)
+
+
+@exercise(
+    "4.1",
+    hints=(
+        "Ask stage by stage: does the layer do the same in every place, and does it stop in the same places? A filter "
+        "isn't turned along with the picture.",
+        "A convolution with a stride of 1 moves along with its input, pixel by pixel. A pooling stops at every second "
+        "place only, so it needs an even step, of which half is left; the second pooling halves that again.",
+    ),
+)
+def turned_and_moved(upside_down, moved):
+    if not isinstance(moved, dict) or set(moved) != {1, 2, 3, 4}:
+        raise Wrong("The second answer should be a dict with a number of stages for each step: {1: ..., 2: ..., ...}.")
+    if upside_down != count_turned():
+        raise Wrong({
+            0: "Upside down: one stage has no choice, since it is what you turned.",
+            2: "Upside down: a filter for upper edges sees lower edges now. Are its maps *exactly* the old ones?",
+            5: "Upside down: would the filters have to be turned, too?",
+        }.get(upside_down, "Upside down: that's not how many. Compare with `torch.equal` and `flip`."))  # fmt: skip
+    truth = {step: count_moved(step) for step in moved}
+    wrong = [step for step in moved if moved[step] != truth[step]]
+    if not wrong:
+        return "A convolution moves along; every pooling of stride 2 asks for an even step; turning, nobody follows."
+    if moved[1] > 2 or moved[3] > 2:
+        raise Wrong("A step of 1 or 3: on what pixels does a window of the first pooling begin, before and after?")
+    if moved[2] == 5:
+        raise Wrong("A step of 2 is a step of 1 behind the first pooling. What does the second pooling make of that?")
+    if all(value == 5 for value in moved.values()) or all(value == 1 for value in moved.values()):
+        raise Wrong("That every step gives the same number would need a net without poolings, or without convolutions.")
+    raise Wrong(
+        f"Upside down is right. Moved by {wrong[0]} it is not {moved[wrong[0]]} stages: go through them in turn."
+    )
+
+
+@torch.no_grad()
+def stages(X):
+    kept, net = {}, trained_net()
+    for i, layer in enumerate(net[:7]):
+        X = layer(X)
+        if i in MAPS:
+            kept[MAPS[i]] = X
+    return kept
+
+
+def count_turned():
+    """In how many stages a picture upside down is exactly the old one upside down."""
+    X = test_pictures(1)[0]
+    old, new = stages(X), stages(X.flip(2))
+    return sum(torch.allclose(old[name].flip(2), new[name], atol=1e-6) for name in old)
+
+
+def count_moved(step):
+    """In how many stages a picture moved to the right is exactly the old one moved to the right, by whole places."""
+    X = torch.zeros(1, 1, 28, 28)
+    X[..., 6:18, 6:18] = torch.rand(12, 12)  # far enough from the edge to lose nothing
+    old, new, count = stages(X), stages(X.roll(step, 3)), 0
+    for name, scale in zip(MAPS.values(), (1, 1, 2, 2, 4)):
+        places = step // scale
+        kept = old[name].shape[-1] - places
+        count += step % scale == 0 and torch.allclose(old[name][..., :kept], new[name][..., places:], atol=1e-6)
+    return count
+
+
+@exercise(
+    "4.2",
+    hints=(
+        "`net[:3](X)` gives the maps behind the first sigmoid, `(N, 6, 28, 28)`, and `net[3:]` goes on from there. "
+        "Which axis holds the filters?",
+        "Replace `maps[:, k]` by its own mean, one number for all places and pictures, before they go on. For the "
+        "second answer call your function for all six and look for the smallest.",
+    ),
+)
+def silence(function, most_missed):
+    X, y = (part[torch.randperm(1000)[:300]] for part in test_pictures(1000))
+    for k in distinct(0, 5, 2):
+        net, seen = copy.deepcopy(trained_net()), []
+        net[3].register_forward_pre_hook(functools.partial(note, seen))
+        got = attempt(function, net, k, X.clone(), y.clone(), when=f"For filter {k}")
+        compare_silence(got, seen[-1] if seen else None, net, k, X, y)
+    if most_missed not in range(6):
+        raise Wrong("The function is right. The second answer is the number of a filter, 0 to 5.")
+    without = accuracies_without()
+    if most_missed != without.index(min(without)):
+        raise Wrong("The function is right. But without another filter, fewer of the first 1,000 pictures are named "
+                    "right than without that one.")  # fmt: skip
+    return f"Without it {min(without):.2f} of 1,000 pictures are named right, without another {sorted(without)[1]:.2f}."
+
+
+def note(seen, layer, inputs):
+    seen.append(inputs[0].clone())
+
+
+def compare_silence(got, maps, net, k, X, y):
+    """Raises Wrong unless `got` is the accuracy with map `k` silenced; `maps`: what the function sent on."""
+    if any(not torch.equal(p, old) for p, old in zip(net.parameters(), trained_net().parameters())):
+        raise Wrong("Afterwards the network has other weights than before. Change the maps, not the filters.")
+    if maps is None or len(maps) != len(X):
+        raise Wrong("All pictures should go through the layers behind the first sigmoid, together.")
+    original = trained_net()[:3](X)
+    right = silenced(mean_of_map, original, k)
+    if not torch.allclose(maps, right, atol=1e-6):
+        kinds = (message for message, way in SILENCES.items() if torch.equal(maps, silenced(way, original, k)))
+        raise Wrong(next(kinds, "Something else than map k alone, or another number than its mean, goes on."))
+    accuracy = (trained_net()[3:](right).argmax(dim=1) == y).float().mean().item()
+    expect_number(float(got), accuracy - 1e-4, accuracy + 1e-4, {
+        accuracy * len(X): "The maps are right. Return the accuracy as a fraction, from 0 to 1.",
+        accuracy * 100: "The maps are right. Return the accuracy as a fraction, from 0 to 1.",
+    }, "The maps are right. What you return is not the share of right answers.")  # fmt: skip
+
+
+@functools.cache
+def accuracies_without():
+    """The trained net's accuracy (0..1) on the first 1,000 test pictures without each of the six filters."""
+    X, y = test_pictures(1000)
+    net, maps = trained_net(), trained_net()[:3](X)
+    answers = (net[3:](silenced(mean_of_map, maps, k)).argmax(dim=1) for k in range(6))
+    return [(of_one == y).float().mean().item() for of_one in answers]
+
+
+def silenced(way, maps, k):
+    changed = maps.clone()
+    way(changed, k)
+    return changed
+
+
+def mean_of_map(maps, k):
+    maps[:, k] = maps[:, k].mean()
+
+
+def nothing(maps, k):
+    pass
+
+
+def zero(maps, k):
+    maps[:, k] = 0
+
+
+def half(maps, k):
+    maps[:, k] = 0.5
+
+
+def mean_of_all(maps, k):
+    maps[:, k] = maps.mean()
+
+
+def mean_of_picture(maps, k):
+    maps[:, k] = maps[:, k].mean(dim=(1, 2), keepdim=True)
+
+
+def mean_of_place(maps, k):
+    maps[:, k] = maps[:, k].mean(dim=0)
+
+
+def picture_k(maps, k):
+    maps[k] = maps[k].mean()
+
+
+def others(maps, k):
+    for other in set(range(6)) - {k}:
+        maps[:, other] = maps[:, other].mean()
+
+
+SILENCES = {
+    "All six maps go on as they came. Which of them should say nothing?": nothing,
+    "You write zeros. Behind a sigmoid that isn't silence but a loud no. What does the map say on average?": zero,
+    "You write a half: what a sigmoid says for zero. But this map may say something else on average.": half,
+    "You write the mean of all six maps. The mean of the one that falls silent is meant.": mean_of_all,
+    "You write another mean for every picture, so the map still tells light pictures from dark ones.": mean_of_picture,
+    "You write another mean in every place: an average garment, and not one number everywhere.": mean_of_place,
+    "You silence picture number k in all its maps, not map number k in all pictures.": picture_k,
+    "You silence the five others.": others,
+}
+
+
+@exercise(
+    "4.3",
+    hints=(
+        "The temperature belongs before the softmax. Then, as in the notebook: confidence, ten bins, the gap between "
+        "saying and doing in each, and every bin counts for as many pictures as it holds.",
+        "`probabilities = (logits / temperature).softmax(dim=1)`; for each bin that isn't empty, the absolute "
+        "difference of mean confidence and share right, times its pictures, and at the end divided by all pictures.",
+    ),
+)
+def temperature(function, best, changed):
+    for _ in range(3):
+        logits, labels = random_answers(between(600, 1200))
+        T = choice([0.5, 0.7, 1.6, 2.5])
+        compare_errors(function, logits, labels, T)
+    if not float(best) > 0:
+        raise Wrong("The function is right. A temperature is a number above 0.")
+    labels = read_split("t10k")[1]
+    first, other = ((trained_logits()[half], labels[half]) for half in (slice(5000), slice(5000, None)))
+    reached, lowest = (
+        calibration_error(*first, float(best)),
+        min(calibration_error(*first, 1 + i / 20) for i in range(9)),
+    )
+    if reached > lowest + 0.005:
+        sign = "too sure" if best < 1.1 else "too modest"
+        raise Wrong(f"The function is right. With that temperature the network is {sign}, on the first half.")
+    if changed != 0:
+        raise Wrong("Only the last answer is wrong. Divide ten numbers by the same one: which is the largest now?")
+    before, after = calibration_error(*other), calibration_error(*other, float(best))
+    return f"On the other half the error falls from {before:.3f} to {after:.3f}."
+
+
+@functools.cache
+@torch.no_grad()
+def trained_logits():
+    return torch.cat([trained_net()(X.unsqueeze(1) / 255) for X in read_split("t10k")[0].split(1000)])
+
+
+def random_answers(n):
+    """Logits (n, 10) that are surer than right, and labels (n,)."""
+    logits = torch.randn(n, 10) * 1.5
+    labels = torch.where(torch.rand(n) < 0.5, logits.argmax(dim=1), torch.randint(10, (n,)))
+    return logits, labels
+
+
+def calibration_error(logits, labels, T=1.0, scale="logits", gap=torch.abs, weighted=True, sure="highest"):
+    """The expected calibration error in ten bins; the last four arguments make typical mistakes."""
+    logits = logits / T if scale == "logits" else logits * T if scale == "times" else logits
+    p = logits.softmax(dim=1) / (T if scale == "probabilities" else 1)
+    right = (logits.argmax(dim=1) == labels).float()
+    confidence = p.amax(dim=1) if sure == "highest" else p.gather(1, labels[:, None])[:, 0]
+    bins = (confidence * 10).long().clamp(max=9)
+    size = bins.bincount(minlength=10)
+    says, does = (bins.bincount(of, minlength=10) / size.clamp(min=1) for of in (confidence, right))
+    weight = size / size.sum() if weighted else (size > 0) / (size > 0).sum()
+    return (weight * gap(says - does)).sum().item()
+
+
+MISTAKES = {
+    "You multiply by the temperature. To make the network less sure, divide by one above 1.": {"scale": "times"},
+    "The temperature makes no difference to yours.": {"scale": "none"},
+    "You divide the probabilities: then they add up to 1 no more. Divide before the softmax.":
+        {"scale": "probabilities"},
+    "In yours, a bin that is too sure and one that is too modest make up for each other.": {"gap": torch.Tensor.clone},
+    "In yours, a bin of three pictures counts for as much as one of three hundred.": {"weighted": False},
+    "Confidence is the highest of the ten probabilities; yours is the one of the label, which it can't know.":
+        {"sure": "label"},
+}  # fmt: skip
+
+
+def compare_errors(function, logits, labels, T):
+    got = attempt(function, logits.clone(), labels.clone(), T, when=f"At a temperature of {T:.1f}")
+    if got != got:
+        raise Wrong("It returns NaN. Does it divide by the size of an empty bin?")
+    for message, mistake in MISTAKES.items():
+        if abs(got - calibration_error(logits, labels, T, **mistake)) < 1e-5:
+            raise Wrong(message)
+    if abs(got - 100 * calibration_error(logits, labels, T)) < 1e-3:
+        raise Wrong("That's in per cent; a fraction is asked for.")
+    if abs(got - calibration_error(logits, labels, T)) > 1e-4:
+        raise Wrong("On random answers the error is another number. Compare with the notebook's at a temperature of 1.")
+
+
+@exercise(
+    "4.4",
+    hints=(
+        "Each of the two sees a row of pixels, from a first to a last. Write these down for both, as the section on "
+        "what one unit sees does; then see what they share, and what of that is inside the picture.",
+        "Unit `i` sees the pixels `start + i * step` to `start + i * step + side - 1`. Both see from the larger of the "
+        "two firsts to the smaller of the two lasts, but not below 0 or beyond `size - 1`; and never fewer than none.",
+    ),
+)
+def seen_by_both(function):
+    for make, message in OVERLAPS:
+        for _ in range(4):
+            windows, i, j, size = make()
+            got, truth = (
+                attempt(function, list(windows), i, j, size, when=f"For {windows}"),
+                count_both(windows, i, j, size),
+            )
+            if got != truth:
+                message = "A negative number of pixels? These two have none in common." if got < 0 else message
+                raise Wrong(f"{message} For {windows}, units {i} and {j} of {size} pixels, yours says {got}.")
+    return (
+        "Neighbours in the last maps share 12 of their 16 columns: what one unit knows, the next one mostly knows, too."
+    )
+
+
+def count_both(windows, i, j, size):
+    """How many of `size` pixels in a row can change both units; a chain of convolutions tells, through its gradient."""
+    x = torch.rand(1, 1, size, dtype=torch.float64, requires_grad=True)
+    y = x
+    for kernel, stride, padding in windows:
+        y = F.conv1d(y, torch.rand(1, 1, kernel, dtype=torch.float64) + 0.1, stride=stride, padding=padding)
+    sees = [torch.autograd.grad(y[0, 0, unit], x, retain_graph=True)[0][0, 0] != 0 for unit in (i, j)]
+    return int((sees[0] & sees[1]).sum())
+
+
+def in_the_middle(windows, size, apart):
+    """Units that many places apart, whose fields are inside the picture."""
+    places = size
+    for kernel, stride, padding in windows:
+        places = (places + 2 * padding - kernel) // stride + 1
+    i = (places - apart) // 2
+    return windows, i, i + apart, size
+
+
+def twice_the_same():
+    return in_the_middle([(between(2, 6), 1, 0)], 40, 0)
+
+
+def neighbours():
+    return in_the_middle([(between(3, 6), 1, 0)], 40, between(1, 2))
+
+
+def deeper():
+    return in_the_middle([(between(2, 5), 1, 0) for _ in range(3)], 40, 1)
+
+
+def wide_steps():
+    return in_the_middle([(between(4, 6), 2, 0), (between(3, 5), 1, 0)], 60, 1)
+
+
+def far_apart():
+    return in_the_middle([(3, 2, 0), (2, 2, 0)], 80, between(4, 9))
+
+
+def exchanged():
+    windows, i, j, size = deeper()
+    return windows, j, i, size
+
+
+def at_the_edge():
+    return [(5, 1, 2), (2, 2, 0), (5, 1, between(1, 2))], 0, 1, between(26, 30)
+
+
+def at_the_other_edge():
+    size = between(26, 30)
+    return [(7, 1, 3)], size - 2, size - 1, size
+
+
+OVERLAPS = (
+    (twice_the_same, "A unit and itself have all that it sees in common. How wide is one window?"),
+    (neighbours, "Neighbouring windows: they begin one pixel apart. Count what they share."),
+    (deeper, "Several layers: each window of `k` makes the field `(k - 1) * step` wider."),
+    (wide_steps, "With a stride, neighbours are several pixels apart, and the next window spans more of them."),
+    (far_apart, "Two that are far apart have nothing in common."),
+    (exchanged, "It should not matter which of the two comes first."),
+    (at_the_edge, "At the edge a part of the field lies outside, on the padding. There are no pixels."),
+    (at_the_other_edge, "At the far edge, too, a part of the field lies outside, where there are no pixels."),
+)
+
+
+@exercise(
+    "4.5",
+    hints=(
+        "The end of the section on pictures of no clothes compares two distances. At which stage were strangers "
+        "furthest off, and from what?",
+        "For each picture take its distance to the nearest known one, in pixels or in the first maps: "
+        "`torch.cdist(X.flatten(1), known.flatten(1)).amin(dim=1)`.",
+    ),
+)
+def alarm(function):
+    net, rng = trained_net(), torch.Generator().manual_seed(0)  # no luck at the bar
+    known = read_split("train")[0][:1000].unsqueeze(1) / 255
+    clothes = test_pictures(1000)[0][torch.randperm(1000, generator=rng)[:200]]
+    of_clothes = scores_of(function, net, known, clothes[:100])
+    alone = scores_of(function, net, known, clothes[:1])
+    if not torch.allclose(alone, of_clothes[:1], rtol=1e-2, atol=1e-3):
+        raise Wrong("A picture's score changes with the pictures that come along with it. Let each stand for itself.")
+    found = {name: higher(scores_of(function, net, known, X), of_clothes) for name, X in strangers(clothes[100:], rng)}
+    if max(found.values()) < 0.4:
+        raise Wrong("It is the wrong way round: clothes get the higher scores.")
+    name, least = min(found.items(), key=lambda pair: pair[1])
+    if max(found.values()) < 0.85:
+        raise Wrong("It is hardly an alarm for any kind of stranger. The answers, and what is near them, were never "
+                    "asked to tell these from clothes.")  # fmt: skip
+    if least < BAR:
+        raise Wrong(f"It does not tell {name} from clothes well enough: {least:.2f} of the pairs are in order, and "
+                    f"{BAR} are asked for.")  # fmt: skip
+    return "Pairs in order: " + ", ".join(f"{name} {value:.2f}" for name, value in found.items()) + "."
+
+
+BAR = 0.9  # of all pairs of a stranger and a piece of clothing, how many have to be in order
+
+
+def strangers(clothes, rng):
+    """Kinds of pictures that are no clothes, by name; two of them are made of clothes."""
+    n = len(clothes)
+    yield "noise", torch.rand(n, 1, 28, 28, generator=rng)
+    yield "clouds", F.interpolate(torch.rand(n, 1, 7, 7, generator=rng), 28, mode="bilinear")
+    yield "negatives", 1 - clothes
+    shuffled = torch.stack([x.flatten()[torch.randperm(784, generator=rng)] for x in clothes])
+    yield "shuffled pixels", shuffled.reshape(n, 1, 28, 28)
+
+
+def scores_of(function, net, known, X):
+    with torch.no_grad():
+        scores = attempt(function, net, known, X.clone(), when=f"For {len(X)} pictures")
+    scores = torch.as_tensor(scores)
+    if scores.shape != (len(X),):
+        raise Wrong(f"For {len(X)} pictures it should return {(len(X),)} scores, and it returns {tuple(scores.shape)}.")
+    if not scores.isfinite().all():
+        raise Wrong("Some scores are NaN or infinite.")
+    return scores.float()
+
+
+def higher(strange, usual):
+    """The share of all pairs in which the stranger has the higher score; a draw counts half."""
+    difference = strange[:, None] - usual[None]
+    return ((difference > 0).float().mean() + (difference == 0).float().mean() / 2).item()

@@ -1,0 +1,259 @@
+"""Exercises of notebook 2: the shape of every layer."""
+
+import numbers
+import re
+
+import torch
+from torch import nn
+
+from ..model import Reshape, lenet
+from .ask import between, choice, distinct, innermost, run_net
+from .engine import Wrong, attempt, exercise
+
+
+@exercise(
+    "2.1",
+    hints=(
+        "In how many places a window stops depends on its width, the padding and the stride. How many parameters a "
+        "filter has depends on its width and on how many maps it reads.",
+        "A filter of the first new layer has 2 x 2 weights for each of the 6 maps below, and one bias. Count its "
+        "filters, then do the same for the second layer.",
+    ),
+)
+def poolings_that_learn(sides, more):
+    new = nn.Conv2d(6, 6, kernel_size=2, stride=2), nn.Conv2d(16, 16, kernel_size=2, stride=2)
+    if not isinstance(sides, (tuple, list)) or len(sides) != 2:
+        raise Wrong("The first answer should be a pair: the side of the maps after the first and after the second.")
+    if tuple(sides) != tuple(conv(torch.zeros(1, conv.in_channels, n, n)).shape[-1] for conv, n in zip(new, (28, 10))):
+        raise Wrong("The sides are not right. Which of window, padding and stride differs from those of the poolings?")
+    first, second = (sum(p.numel() for p in conv.parameters()) for conv in new)
+    kinds = {
+        sum(conv.weight.numel() for conv in new): "The weights are all there. What else has every filter?",
+        6 * (4 + 1) + 16 * (4 + 1): "Your filters read one map each. Which maps does a filter of a convolution read?",
+        6 * 6 * (4 + 1) + 16 * 16 * (4 + 1): "You count a bias for every map that a filter reads. How many has it?",
+        first: "That is one of the two new layers.",
+        second: "That is one of the two new layers.",
+        sum(p.numel() for p in lenet().parameters()) + first + second: "That is all parameters of the new network; "
+        "the question is how many come in.",
+        0: "A pooling has nothing to learn. Is that so for a convolution?",
+    }
+    if more != first + second:
+        raise Wrong(kinds.get(more, "The sides are right, the parameters are not. Count those of one filter first."))
+    return "A convolution can do what a pooling does, if it learns to; and it may learn something better."
+
+
+@exercise(
+    "2.2",
+    hints=(
+        "The last printed line is the last layer's. Which of its numbers can change without the layer before noticing?",
+        "`nn.Linear(84, 10)` reads 84 numbers and gives 10. For the second question, ask "
+        "`nn.functional.cross_entropy` with twelve scores and a label of 9.",
+    ),
+)
+def twelve_classes(broken, complains):
+    old, new = innermost(lenet()), innermost(broken)
+    X = torch.rand(between(2, 5), 1, 28, 28)
+    y_hat = run_net(broken, X)
+    if y_hat.shape == (len(X), 10):
+        raise Wrong("Its last line still says `torch.Size([1, 10])`.")
+    if y_hat.shape != (len(X), 12):
+        raise Wrong(f"For one picture it should give (1, 12), and it gives {(1, *y_hat.shape[1:])}.")
+    if len(new) != len(old):
+        raise Wrong(f"There are {len(new)} layers now instead of {len(old)}. Change a number in a layer that is there.")
+    changed = [pair for pair in zip(map(numbers_of, old), map(numbers_of, new)) if pair[0] != pair[1]]
+    if len(changed) != 1 or sum(a != b for a, b in zip(*changed[0])) != 1:
+        raise Wrong("More than one number of the network is different now. One is enough.")
+    if complains not in (True, False):
+        raise Wrong("The network is right. For the second answer, say True or False.")
+    if complains:
+        raise Wrong("The network is right. For the second answer, don't guess: compute the loss once.")
+    return "Every shape fits, no error comes, and two classes are never right."
+
+
+@exercise(
+    "2.3",
+    hints=(
+        "Follow the side from layer to layer, with `output_size`. Which layer of the old network insists on 28x28, and "
+        "which one made up for the size?",
+        "32, 28, 14, 10, 5: every window is the old one. Two things have to go.",
+    ),
+)
+def without_padding(net32):
+    layers = innermost(net32)
+    if any(isinstance(layer, Reshape) for layer in layers):
+        raise Wrong("It contains `Reshape`, which accepts 28x28 only.")
+    if any(set(sizes(layer, "padding")) - {0, "valid"} or "Pad" in type(layer).__name__ for layer in layers):
+        raise Wrong("There is padding in it.")
+    if any("Adaptive" in type(layer).__name__ or isinstance(layer, nn.Upsample) for layer in layers):
+        raise Wrong("A layer of it forces the maps to a size. Let the windows do it.")
+    flattened = []
+    hooks = [
+        layer.register_forward_pre_hook(lambda _, inputs: flattened.append(inputs[0].shape[-1]))
+        for layer in layers
+        if isinstance(layer, nn.Linear)
+    ]
+    X = torch.rand(between(2, 5), 1, 32, 32)
+    try:
+        y_hat = run_net(net32, X)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    if flattened[:1] != [400]:
+        raise Wrong(f"The first linear layer reads {flattened[0] if flattened else 'nothing'}, not 400 numbers.")
+    if y_hat.shape != (len(X), 10):
+        raise Wrong(f"For {len(X)} pictures it should give {(len(X), 10)}, and it gives {tuple(y_hat.shape)}.")
+    return "This is how LeNet-5 was meant: the frame of two pixels was part of the picture."
+
+
+@exercise(
+    "2.4",
+    hints=(
+        "Keep the shape so far in four variables, and change what one window changes. Try your function on "
+        "one window at a time, beside a layer of PyTorch.",
+        "For each window: the channels stay if there are none to replace them; height and width each go through "
+        "`(side + 2 * padding - window) // stride + 1`; append the four as a tuple, and go on from there.",
+    ),
+)
+def shapes_after(function):
+    for probe in (plain_window, padded_window, strided_window, pooled, oblong, two_windows, *[many_windows] * 5):
+        shape, windows, kind = probe()
+        got, expected = (
+            attempt(function, shape, list(windows), when=case(shape, windows)),
+            shapes_by_torch(shape, windows),
+        )
+        if not isinstance(got, (list, tuple)) or len(got) != len(windows):
+            raise Wrong("Expected a list with one shape for each window.")
+        for mine, right, window in zip(got, expected, windows):
+            compare_shapes(tuple(mine), right, window, kind)
+    return "Thirteen lines of print-out, from one formula."
+
+
+def case(shape, windows):
+    return f"For {shape} and {windows}"
+
+
+def plain_window():
+    n, k = between(8, 30), between(2, 5)
+    off_by_one = "A window without padding, one step at a time: {got}, but it stops in {right} places. Count them."
+    return (2, 1, n, n), [(3, k, 0, 1)], {n - k: off_by_one}
+
+
+def padded_window():
+    n, k, p = between(8, 30), between(3, 5), between(1, 2)
+    once = "With padding: {got} where there are {right}. On how many sides is a map padded?"
+    return (2, 1, n, n), [(3, k, p, 1)], {n + p - k + 1: once, n - k + 1: "The padding makes no difference to yours."}
+
+
+def strided_window():
+    k, s = choice([(2, 3), (3, 2), (5, 2), (4, 3)])
+    n = k + s * between(4, 9) + 1  # one pixel is left over
+    rounded_up = "With a stride: {got} where there are {right}. Is the step that would lead over the edge taken?"
+    ignored = "The stride makes no difference to yours."
+    return (2, 1, n, n), [(3, k, 0, s)], {-(-(n - k) // s) + 1: rounded_up, n - k + 1: ignored}
+
+
+def pooled():
+    return (2, between(2, 9), 12, 12), [(None, 2, 0, 2)], {}
+
+
+def oblong():
+    h, w = distinct(10, 29, 2)
+    return (3, 2, h, w), [(4, 3, 1, 2)], {}
+
+
+def two_windows():
+    n = between(20, 40)
+    anew = "The second window should look at what came out of the first. Yours looks at the picture again."
+    return (1, 1, n, n), [(6, 5, 0, 1), (6, 3, 0, 1)], {n - 2: anew}
+
+
+def many_windows():
+    shape, windows = (between(1, 4), between(1, 4), *distinct(40, 79, 2)), []
+    for _ in range(between(2, 4)):
+        k = between(2, 5)
+        channels = choice([None, between(2, 20)])
+        windows.append((channels, k, between(0, k // 2), between(1, 2)))
+    return shape, windows, {}
+
+
+def shapes_by_torch(shape, windows):
+    X, shapes = torch.zeros(shape), []
+    for channels, k, p, s in windows:
+        layer = nn.AvgPool2d(k, s, p) if channels is None else nn.Conv2d(X.shape[1], channels, k, s, p)
+        with torch.no_grad():
+            X = layer(X)
+        shapes.append(tuple(X.shape))
+    return shapes
+
+
+def compare_shapes(mine, right, window, kinds):
+    """Raises Wrong unless the shapes behind `window` are equal. `kinds`: messages for wrong heights."""
+    if len(mine) != 4:
+        raise Wrong(f"A shape has four numbers, (N, C, H, W). Yours has {len(mine)}.")
+    if any(not isinstance(side, numbers.Integral) for side in mine[2:]):
+        raise Wrong(f"A map has a whole number of rows. Yours has {mine[2]}: which division is meant?")
+    if mine[0] != right[0]:
+        raise Wrong("The first number is how many pictures there are. No window changes that.")
+    if mine[1] != right[1]:
+        raise Wrong(f"The channels are wrong behind a {'pooling' if window[0] is None else 'convolution'}. How many "
+                    "maps come out of it?")  # fmt: skip
+    if mine[2] != right[2]:
+        message = kinds.get(mine[2], "The height is wrong: {got} where it is {right}.")
+        raise Wrong(message.format(got=mine[2], right=right[2]))
+    if mine[3] != right[3]:
+        raise Wrong("The heights are right, the widths are not. Is every map a square?")
+
+
+@exercise(
+    "2.5",
+    hints=(
+        "Count one filter, or one output, first: all its weights, and what is added at the end. Then multiply.",
+        "A filter has `maps below * window * window` weights and one bias; a linear output has one weight for each "
+        "input and one bias; a pooling has none.",
+    ),
+)
+def count_parameters(function):
+    a, b = distinct(11, 89, 2)
+    compare_counts(function, [("linear", a, b)], {a * b: BIAS, a * b + 1: ONE_BIAS, a * b + a: INPUT_BIAS})
+    c, k = distinct(3, 8, 2)
+    flat = "A window is as high as it is wide."
+    compare_counts(function, [("conv", 1, c, k)], {c * k * k: BIAS, c * k * k + 1: ONE_BIAS, c * (k + 1): flat})
+    m, c, k = distinct(3, 8, 3)
+    one_map, biases = c * (k * k + 1), c * m * (k * k + 1)
+    kinds = {one_map: "A filter reads *all* the maps below.", biases: "A filter has one bias, not one for each map."}
+    compare_counts(function, [("conv", m, c, k)], kinds)
+    compare_counts(function, [("pool", k)], {k * k: POOL, k * k + 1: POOL, 1: POOL})
+    layers = [("conv", 1, m, k), ("pool", 2), ("conv", m, c, k), ("pool", 2), ("linear", 9 * c, a), ("linear", a, b)]
+    last = count_by_torch(layers[-1:])
+    compare_counts(function, layers, {last: "For several layers, yours returns the last one's count only."})
+    return "So you can tell what a network weighs before anybody builds it."
+
+
+BIAS = "The weights are right, but something is added to every sum, and it is learned, too."
+ONE_BIAS = "How many biases has a layer? One is too few."
+INPUT_BIAS = "There is a bias for each output, not for each input."
+POOL = "What does a pooling learn?"
+
+
+def compare_counts(function, layers, kinds):
+    got, right = attempt(function, list(layers), when=f"For {layers}"), count_by_torch(layers)
+    if isinstance(got, (list, tuple)):
+        raise Wrong("Return one number, the sum over all layers, and not a list.")
+    if not isinstance(got, numbers.Real):
+        raise Wrong(f"Expected a number, and your function returned {got!r}.")
+    if got != right:
+        raise Wrong(kinds.get(got, f"For {layers} your count is {got:,}, and PyTorch's is another."))
+
+
+def count_by_torch(layers):
+    make = {"conv": nn.Conv2d, "linear": nn.Linear, "pool": nn.AvgPool2d}
+    return sum(p.numel() for kind, *sizes in layers for p in make[kind](*sizes).parameters())
+
+
+def numbers_of(layer):
+    return type(layer).__name__, *re.findall(r"\d+", repr(layer))
+
+
+def sizes(layer, name):
+    value = getattr(layer, name, 0)
+    return value if isinstance(value, tuple) else (value,)

@@ -1,0 +1,309 @@
+"""Exercises of notebook 3: training on a GPU."""
+
+import math
+
+import torch
+from torch import nn
+
+from ..model import lenet
+from .ask import between, expect_number, innermost, run_net
+from .engine import Wrong, attempt, exercise
+
+
+@exercise(
+    "3.1",
+    hints=(
+        "With `lr=0` every step is a step of length zero: the network stays as chance made it. And a last batch that "
+        "is not full is a batch, too.",
+        "A network that knows nothing gives each of ten classes about a tenth, and the loss is minus the natural "
+        "logarithm of that. For the steps, round 60,000 / 64 up, and see what is left for the last.",
+    ),
+)
+def standing_still(loss, accuracy, steps, last):
+    expect_number(loss, 2.2, 2.9, {
+        0: "A loss of 0 would mean that it gives the right class a probability of 1. Does it learn nothing, or "
+           "everything?",
+        1: "That's ten to base 10. In which unit does this course count a loss?",
+        math.log2(10): "That's a loss in bits. In which unit does this course count it?",
+    }, "The loss is not right. What does it say about an answer that gives all ten classes the same?")  # fmt: skip
+    expect_number(accuracy, 0.07, 0.13, {
+        0: "To be wrong every time, one has to know a lot.",
+        10: "An accuracy is a fraction here, from 0 to 1.",
+    }, "The loss is right, the accuracy is not. How often is somebody right who doesn't look?")  # fmt: skip
+    expect_number(steps, 938, 938, {
+        937.5: "Can one do half a step?",
+        937: "Which pictures would never be seen?",
+        235: "That's how many batches of 256 there are.",
+        157: "That's the number of test batches.",
+        60_000: "That would be a step for each picture.",
+    }, "The first two are right, the number of steps is not. There are 60,000 training pictures.")  # fmt: skip
+    expect_number(last, 32, 32, {
+        64: "Do 938 full batches make 60,000 pictures?",
+        0: "It would not be a batch.",
+        96: "That's what is left with batches of 256.",
+        16: "That's what is left of the test pictures.",
+    }, "Only the last batch is not right. How many pictures are left for it?")  # fmt: skip
+    return "The loss you'll measure is somewhat above ln 10: weights out of dice are not neutral, but wrongly sure."
+
+
+@exercise(
+    "3.2",
+    hints=(
+        "A `Sequential` takes one layer more behind its last; `dim` says along which axis the numbers shall add up to "
+        "1. For the loss: how does a perfect answer look behind a softmax, and what is the softmax of that?",
+        "A perfect answer is a 1 and nine 0, and `cross_entropy` takes them for logits: minus the logarithm of "
+        "e^1 over the sum of e^1 and nine times e^0.",
+    ),
+)
+def softmax_twice(broken, lowest):
+    innermost(broken)  # raises Wrong for what is no network
+    y_hat, ones = run_net(broken, torch.rand(between(3, 7), 1, 28, 28)), torch.ones(())
+    if y_hat.ndim != 2 or y_hat.shape[1] != 10:
+        raise Wrong(f"Ten numbers should come out for each picture; yours gives {tuple(y_hat.shape)}.")
+    if torch.allclose(y_hat.exp().sum(dim=1), ones, atol=1e-4):
+        raise Wrong("This one does no harm: a log-softmax of a log-softmax is the same again. Take the plain softmax.")
+    if torch.allclose(y_hat.sum(dim=0), ones, atol=1e-4):
+        raise Wrong("It adds up to 1 over the pictures of the batch. Over what should it?")
+    if not torch.allclose(y_hat.sum(dim=1), ones, atol=1e-4):
+        if any(isinstance(layer, nn.Softmax) for layer in innermost(broken)):
+            raise Wrong("There is a softmax in it, but what comes out doesn't add up to 1. Where does it stand?")
+        if y_hat.min() >= 0 and y_hat.max() <= 1:
+            raise Wrong("Each number lies between 0 and 1, but the ten don't add up to 1, as a softmax's do.")
+        raise Wrong("What comes out are logits as before, and no probabilities.")
+    if sum(p.numel() for p in broken.parameters()) != sum(p.numel() for p in lenet().parameters()):
+        raise Wrong("There is a softmax at the end, but the rest is no longer LeNet.")
+    expect_number(lowest, 1.455, 1.467, {
+        0: "The network is right. Zero would need a logit far above the others; what comes in now is at most 1.",
+        math.log(10): "The network is right. That's the loss of one who knows nothing; ask for a perfect answer.",
+        math.log(math.e + 9): "The network is right. That's the logarithm of the sum alone.",
+        math.log(10) - 1: "The network is right. A score of 0 counts in the sum, with e^0; and the 1 with e^1.",
+        math.log10(math.e + 9) - math.log10(math.e): "The network is right. The logarithm is the natural one.",
+    }, "The network is right, the lowest loss is not. Give `cross_entropy` a perfect answer.")  # fmt: skip
+    return "A loss that can't fall below 1.46 looks like a network that doesn't learn. No error will tell you."
+
+
+@exercise(
+    "3.3",
+    hints=(
+        "Look at what `add` does to a tensor. Which step makes Python wait, and which step keeps the way back for "
+        "`backward`? And what does `zip` do with lists of different length?",
+        "Add `value.detach()` where it is a tensor, without `float`, and call `float` when somebody reads. Compare "
+        "`len(values)` with the number of sums, and `raise ValueError`.",
+    ),
+)
+def sums_that_do_not_wait(Sums):
+    a, b, c = (between(2, 9) for _ in range(3))
+    sums, others = attempt(Sums, 2, when="With two sums"), Sums(2)
+    sums.add(a, b)
+    compare_sums(others, (0, 0), "Two of them share their sums: what is added to one appears in the other.")
+    sums.add(c, a)
+    compare_sums(sums, (a + c, a + b), "After two adds the sums are not the sums of both.")
+    sums.add(c, 0.5)
+    compare_sums(sums, (a + 2 * c, a + b + 0.5), "A half was added, and the sum did not grow by a half.")
+    sums.add(torch.tensor(a), torch.tensor([0.25]))
+    compare_sums(sums, (2 * a + 2 * c, a + b + 0.75), "Numbers are added right, tensors of one number are not.")
+    for count in (1, 3):
+        refuses(sums, [1.0] * count)
+    compare_sums(sums, (2 * a + 2 * c, a + b + 0.75), "After an add that was refused, the sums have changed.")
+    does_not_wait(Sums)
+    keeps_no_graph(Sums)
+    sums.reset()
+    compare_sums(sums, (0, 0), "After `reset` the sums are not zero.")
+    sums.add(a, b)
+    compare_sums(sums, (a, b), "After `reset`, sums don't add up as before.")
+    return "It queues, and waits only when you look."
+
+
+def compare_sums(sums, expected, message):
+    got = [sums[i] for i in range(len(expected))]
+    if any(torch.is_tensor(value) for value in got):
+        raise Wrong("Reading a sum gives a tensor. It should give a number: this is the place to wait.")
+    if got != list(map(float, expected)):
+        raise Wrong(message)
+
+
+def refuses(sums, values):
+    try:
+        sums.add(*values)
+    except ValueError:
+        return
+    except Exception as error:
+        raise Wrong(f"A wrong number of values should be a ValueError; yours is {type(error).__name__}.") from None
+    taken = {1: "one value was", 3: "three values were"}[len(values)]
+    raise Wrong(f"There are two sums, and {taken} taken without a word.")
+
+
+READS = {"item", "tolist", "numpy", "__array__", "__float__", "__int__", "__bool__", "__index__"}
+
+
+class Promise(torch.Tensor):
+    """A number that counts how often it, or what was computed from it, is read: on a GPU each time is a wait."""
+
+    reads = 0
+
+    @classmethod
+    def __torch_function__(cls, func, types, args=(), kwargs=None):
+        Promise.reads += getattr(func, "__name__", "") in READS
+        return super().__torch_function__(func, types, args, kwargs or {})
+
+
+def does_not_wait(Sums):
+    sums, before = Sums(2), Promise.reads
+    for _ in range(3):
+        sums.add(torch.rand(()).as_subclass(Promise), torch.tensor(3).as_subclass(Promise))
+    if Promise.reads > before:
+        raise Wrong("`add` reads the number out of a tensor. On a GPU, Python would wait there in every batch.")
+
+
+def keeps_no_graph(Sums):
+    sums, w = Sums(1), torch.ones(3, requires_grad=True)
+    sums.add((w * torch.rand(())).sum())
+    kept = [value for value in tensors_in(vars(sums).values()) if value.requires_grad]
+    if kept:
+        raise Wrong("A sum still knows how it was computed, so the maps of all batches stay in memory.")
+
+
+def tensors_in(values):
+    for value in values:
+        if torch.is_tensor(value):
+            yield value
+        elif isinstance(value, (list, tuple, dict)):
+            yield from tensors_in(value.values() if isinstance(value, dict) else value)
+
+
+@exercise(
+    "3.4",
+    hints=(
+        "Three things besides the sum: where the `return` stands, in which mode the net works and in which it comes "
+        "back, and who needs the graph.",
+        "Note `module.training` of every module, call `net.eval()`, count right answers and pictures over all batches "
+        "under `torch.inference_mode()`, put every mode back, and divide at the end.",
+    ),
+)
+def evaluate_accuracy(function):
+    seen, right = [64, 64, 7], [50, 30, 1]
+    net, batches = scores_net(), [batch_with(n, r) for n, r in zip(seen, right)]
+    net.append(nn.Dropout(0.5)).append(nn.BatchNorm1d(10)).append(nn.BatchNorm1d(10))  # that tell the modes apart
+    net[-1].eval()  # frozen, on purpose
+    modes, watch = [module.training for module in net.modules()], Watch(net)
+    with torch.enable_grad():
+        got = attempt(function, net, batches, when="With batches of 64, 64 and 7")
+    came_back = [module.training for module in net.modules()]
+    if watch.pictures == seen[0]:
+        raise Wrong("It looks at the first batch only.")
+    if watch.pictures != sum(seen):
+        raise Wrong(f"There are {sum(seen)} pictures, and it looks at {watch.pictures}.")
+    if watch.training:
+        raise Wrong("The network is in training mode during the test: dropout throws dice, and batch norm learns.")
+    truth = sum(right) / sum(seen)
+    expect_number(float(got), truth - 1e-6, truth + 1e-6, {
+        sum(right): "That's the number of right answers, not the fraction.",
+        100 * truth: "That's in per cent. A fraction lies between 0 and 1.",
+        sum(r / n for r, n in zip(right, seen)) / 3: "It's a mean over the batches: one of 7 pictures counts for as "
+        "much as one of 64.",
+        right[-1] / seen[-1]: "It's the accuracy of the last batch.",
+        sum(right) / (3 * seen[0]): "It takes every batch for as large as the first. The last one isn't.",
+    }, "It looks at everything, in the right mode, but what it returns is not the fraction right.")  # fmt: skip
+    if came_back[0] != modes[0]:
+        raise Wrong("The network came in training mode and stays in evaluation mode: who trains on trains another one.")
+    if came_back != modes:
+        raise Wrong("One layer was in evaluation mode before, on purpose. Now it isn't any more.")
+    net.eval()
+    function(net, batches)
+    if net.training:
+        raise Wrong("The network came in evaluation mode, and is in training mode now.")
+    if watch.graph:
+        raise Wrong("The number is right, but every batch builds a graph, for a `backward` that never comes.")
+    return "All batches, in evaluation mode, without a graph, and the modes are back."
+
+
+@exercise(
+    "3.5",
+    hints=(
+        "Start with a table of zeros, `num_classes` by `num_classes`, and let each picture add 1 to one place of it. "
+        "Which of its two numbers chooses the row?",
+        "For each batch: `y_hat = net(X).argmax(dim=1)`, then for each pair of label and answer `table[label, answer] "
+        "+= 1`. All at once, `index_put_` with `accumulate=True` does it.",
+    ),
+)
+def confusion_matrix(function):
+    # Seven classes, but nobody has label 6 or answer 5; and every pair that comes, comes at least twice.
+    pairs = torch.tensor([(label, answer) for label in range(6) for answer in (0, 1, 2, 3, 4, 6)])
+    pairs = pairs[torch.randperm(len(pairs))[:20]].repeat_interleave(torch.randint(2, 9, (20,)), dim=0)
+    pairs = pairs[torch.randperm(len(pairs))]
+    batches = [(pictures_with(part[:, 1]), part[:, 0]) for part in pairs.split(32)]
+    net, truth = scores_net(), count_pairs(pairs)
+    watch = Watch(net)
+    got = attempt(function, net, batches, 7, when="With seven classes")
+    got = torch.as_tensor(got)
+    if watch.pictures == 32:
+        raise Wrong("It looks at the first batch only.")
+    if got.shape != (7, 7):
+        raise Wrong(f"With seven classes the table should be (7, 7), whether all of them come or not; yours is "
+                    f"{tuple(got.shape)}.")  # fmt: skip
+    got = got.double()
+    for kind, message in {
+        "transposed": "Rows and columns are exchanged: a row should belong to a label, a column to an answer.",
+        "once": "Every pair counts once a batch, however often it comes. `table[labels, answers] += 1` does that: "
+        "it writes all places at once, and the last one wins.",
+        "rows": "Every row adds up to 1. Keep the numbers of pictures: those of two batches can be added.",
+        "all": "All places add up to 1. Keep the numbers of pictures: those of two batches can be added.",
+        "last": "It holds the last batch only.",
+        "right": "Only the right answers are in it. The others are what one wants to see.",
+    }.items():
+        if torch.allclose(got, wrong_table(kind, pairs, truth), atol=1e-4):
+            raise Wrong(message)
+    if not torch.equal(got, truth):
+        raise Wrong(f"There are {len(pairs)} pictures, and your table holds {got.sum():g}; place by place it differs.")
+    return "Its diagonal is what went right, and everything beside it has a name."
+
+
+def count_pairs(pairs):
+    """The table (7, 7) of pairs (n, 2) of label and answer."""
+    return (pairs[:, 0] * 7 + pairs[:, 1]).bincount(minlength=49).reshape(7, 7).double()
+
+
+def wrong_table(kind, pairs, truth):
+    """What a typical wrong function makes of the pairs."""
+    return {
+        "transposed": truth.T,
+        "once": sum((count_pairs(part) > 0).double() for part in pairs.split(32)),
+        "rows": truth / truth.sum(dim=1, keepdim=True).clamp(min=1),
+        "all": truth / truth.sum(),
+        "last": count_pairs(pairs.split(32)[-1]),
+        "right": truth.diag().diag(),
+    }[kind]
+
+
+def scores_net():
+    """A net without luck: its ten scores are the first ten pixels of a picture."""
+    linear = nn.Linear(784, 10, bias=False)
+    nn.init.eye_(linear.weight)
+    return nn.Sequential(nn.Flatten(), linear)
+
+
+def pictures_with(answers):
+    """Random pictures (N, 1, 28, 28) to which `scores_net` gives `answers` (N,)."""
+    X = torch.rand(len(answers), 1, 28, 28) / 2
+    X[torch.arange(len(X)), 0, 0, answers] = 1
+    return X
+
+
+def batch_with(n, right):
+    """A batch of n pictures, of which `scores_net` names `right`, somewhere in it, as their labels say."""
+    answers, order = torch.randint(10, (n,)), torch.randperm(n)
+    labels = (answers + (torch.arange(n) >= right)) % 10
+    return pictures_with(answers[order]), labels[order]
+
+
+class Watch:
+    """Notes what a net is asked: how many pictures, in training mode or not, with a graph or not."""
+
+    def __init__(self, net):
+        self.pictures, self.training, self.graph = 0, False, False
+        net.register_forward_hook(self.note)
+
+    def note(self, net, inputs, output):
+        self.pictures += len(output)
+        self.training |= any(module.training for module in net.modules())
+        self.graph |= output.requires_grad

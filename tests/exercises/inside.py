@@ -1,0 +1,138 @@
+"""Typical wrong answers to the exercises of notebook 4, each with a piece of what the check says to it."""
+
+SETUP = """
+from lenet_utils.data import read_split
+from lenet_utils.exercises import inside as judges
+
+net, logits = judges.trained_net(), judges.trained_logits()  # computed once for all tests
+images, labels = read_split("t10k")
+images = images[:1000].unsqueeze(1) / 255
+"""
+
+TRAINS = {"4.5"}  # its pictures are the same every time, and the network sees thousands
+
+TURNED = "upside_down, moved = 1, {1: 2, 2: 4, 3: 2, 4: 5}\n"
+
+SILENT = """
+def accuracy_without(net, k, X, y):
+    maps = net[:3](X)
+    maps[:, k] = maps[:, k].mean()
+    return (net[3:](maps).argmax(dim=1) == y).float().mean().item()
+
+
+most_missed = 0
+"""
+
+CALIBRATION = """
+def calibration_error(logits, labels, temperature=1.0):
+    p = (logits / temperature).softmax(dim=1)
+    confidence, answers = p.max(dim=1)
+    right = (answers == labels).float()
+    bins = (confidence * 10).long().clamp(max=9)
+    error = 0
+    for k in bins.unique():
+        inside = bins == k
+        gap = (confidence[inside].mean() - right[inside].mean()).abs()
+        error += gap * inside.sum() / len(labels)
+    return float(error)
+
+
+best, changed = 1.15, 0
+"""
+
+BOTH = """
+def seen_by_both(windows, i, j, size):
+    side, step, start = 1, 1, 0
+    for k, s, p in windows:
+        side, start, step = side + (k - 1) * step, start - p * step, step * s
+    first = max(start + max(i, j) * step, 0)
+    last = min(start + min(i, j) * step + side - 1, size - 1)
+    return max(last - first + 1, 0)
+"""
+
+ALARM = """
+def alarm(net, known, X):
+    return torch.cdist(X.flatten(1), known.flatten(1)).amin(dim=1)
+"""
+DISTANCE = "torch.cdist(X.flatten(1), known.flatten(1)).amin(dim=1)"
+
+
+def but(code, *changes):
+    """`code` with pieces replaced: (old, new), (old, new), ..."""
+    for old, new in changes:
+        assert old in code, old
+        code = code.replace(old, new)
+    return code
+
+
+QUIET = "maps[:, k] = maps[:, k].mean()"
+
+WRONG = {
+    "4.1": [
+        (but(TURNED, ("= 1,", "= 0,")), "no choice"),
+        (but(TURNED, ("= 1,", "= 2,")), "upper edges"),
+        (but(TURNED, ("= 1,", "= 5,")), "turned, too"),
+        (but(TURNED, ("= 1,", "= 3,")), "torch.equal"),
+        (but(TURNED, ("{1: 2, 2: 4, 3: 2", "{1: 5, 2: 5, 3: 5")), "step of 1 or 3"),
+        (but(TURNED, ("2: 4", "2: 5")), "step of 1 behind"),
+        (but(TURNED, ("{1: 2, 2: 4, 3: 2, 4: 5}", "{1: 1, 2: 1, 3: 1, 4: 1}")), "without convolutions"),
+        (but(TURNED, ("2: 4", "2: 3")), "Moved by 2"),
+        (but(TURNED, ("{1: 2, 2: 4, 3: 2, 4: 5}", "[2, 4, 2, 5]")), "a dict"),
+    ],
+    "4.2": [
+        (but(SILENT, (QUIET, "pass")), "go on as they came"),
+        (but(SILENT, (QUIET, "maps[:, k] = 0")), "a loud no"),
+        (but(SILENT, (QUIET, "maps[:, k] = 0.5")), "write a half"),
+        (but(SILENT, (QUIET, "maps[k] = maps[k].mean()")), "picture number k"),
+        (but(SILENT, (QUIET, "maps[:, k] = maps.mean()")), "all six maps"),
+        (but(SILENT, (QUIET, "maps[:, k] = maps[:, k].mean(dim=(1, 2), keepdim=True)")), "for every picture"),
+        (but(SILENT, (QUIET, "maps[:, k] = maps[:, k].mean(dim=0)")), "average garment"),
+        (but(SILENT, (QUIET, "net[1].weight.data[k] = 0; maps = net[:3](X)")), "other weights"),
+        (but(SILENT, (QUIET, "for j in set(range(6)) - {k}: maps[:, j] = maps[:, j].mean()")), "five others"),
+        (but(SILENT, ("    return (", "    return 100 * (")), "as a fraction"),
+        (but(SILENT, ("most_missed = 0", "most_missed = 5")), "than without that one"),
+        (but(SILENT, ("most_missed = 0", "most_missed = 6")), "0 to 5"),
+    ],
+    "4.3": [
+        (but(CALIBRATION, ("logits / temperature", "logits * temperature")), "You multiply"),
+        (but(CALIBRATION, ("logits / temperature", "logits")), "makes no difference"),
+        (but(CALIBRATION, ("(logits / temperature).softmax(dim=1)", "logits.softmax(dim=1) / temperature")), "no more"),
+        (but(CALIBRATION, (".abs()", "")), "make up for each other"),
+        (but(CALIBRATION, ("inside.sum() / len(labels)", "1 / len(bins.unique())")), "bin of three"),
+        (but(CALIBRATION, ("bins = (", "confidence = p.gather(1, labels[:, None])[:, 0]\n    bins = (")), "can't know"),
+        (but(CALIBRATION, ("bins.unique()", "range(10)"), ("(confidence * 10)", "(confidence * 5)")), "empty bin"),
+        (but(CALIBRATION, ("float(error)", "100 * float(error)")), "per cent"),
+        (but(CALIBRATION, ("1.15", "1.0")), "network is too sure"),
+        (but(CALIBRATION, ("1.15", "1.5")), "network is too modest"),
+        (but(CALIBRATION, ("1.15", "0.0")), "above 0"),
+        (but(CALIBRATION, ("changed = 1.15, 0", "changed = 1.15, 300")), "Only the last answer"),
+    ],
+    "4.4": [
+        (but(BOTH, ("last - first + 1", "last - first")), "How wide is one window"),
+        (but(BOTH, ("start + max(i, j) * step", "start + min(i, j) * step")), "Count what they share"),
+        (but(BOTH, ("side + (k - 1) * step", "max(side, k)")), "makes the field"),
+        (but(BOTH, ("step * s\n", "step\n")), "With a stride"),
+        (but(BOTH, ("max(last - first + 1, 0)", "last - first + 1")), "negative number"),
+        (but(BOTH, ("max(last - first + 1, 0)", "abs(last - first + 1)")), "nothing in common"),
+        (but(BOTH, ("max(i, j)", "j"), ("min(i, j)", "i")), "which of the two"),
+        (but(BOTH, ("start - p * step", "start")), "At the edge"),
+        (
+            but(BOTH, ("min(start + min(i, j) * step + side - 1, size - 1)", "start + min(i, j) * step + side - 1")),
+            "At the far edge",
+        ),
+    ],
+    "4.5": [
+        (but(ALARM, (DISTANCE, "-net(X).softmax(dim=1).amax(dim=1)")), "hardly an alarm"),
+        (but(ALARM, (DISTANCE, "X.mean(dim=(1, 2, 3))")), "tell shuffled pixels"),
+        (but(ALARM, (DISTANCE, "-" + DISTANCE)), "wrong way round"),
+        (
+            but(
+                ALARM, ("return torch.cdist(X.flatten(1), known.flatten(1))", "return torch.cdist(net(X), net(known))")
+            ),
+            "tell noise",
+        ),
+        (but(ALARM, ("amin(dim=1)", "amin(dim=0)")), "it returns"),
+        (but(ALARM, (DISTANCE, "(X - X.mean(dim=0)).flatten(1).norm(dim=1)")), "stand for itself"),
+        (but(ALARM, (DISTANCE, "X.flatten(1).log().sum(dim=1)")), "infinite"),
+    ],
+}

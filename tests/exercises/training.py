@@ -1,0 +1,160 @@
+"""Typical wrong answers to the exercises of notebook 3, each with a piece of what the check says to it."""
+
+PREDICTED = "loss, accuracy, steps, last = 2.3, 0.1, 938, 32\n"
+SOFTMAX = """
+broken = d2l.lenet().append(nn.Softmax(dim=1))
+lowest = 1.461
+"""
+
+SUMS = """
+class Sums:
+    def __init__(self, n):
+        self.values = [0.0] * n
+
+    def add(self, *values):
+        if len(values) != len(self.values):
+            raise ValueError(f"expected {len(self.values)} values, got {len(values)}")
+        values = [v.detach() if torch.is_tensor(v) else v for v in values]
+        self.values = [a + b for a, b in zip(self.values, values)]
+
+    def reset(self):
+        self.values = [0.0] * len(self.values)
+
+    def __getitem__(self, i):
+        return float(self.values[i])
+"""
+
+EVALUATE = """
+def evaluate_accuracy(net, data_iter):
+    modes = [(module, module.training) for module in net.modules()]
+    net.eval()
+    right = seen = 0
+    with torch.inference_mode():
+        for X, y in data_iter:
+            right += (net(X).argmax(dim=1) == y).sum().item()
+            seen += len(y)
+    for module, mode in modes:
+        module.training = mode
+    return right / seen
+"""
+RESTORE = """    for module, mode in modes:
+        module.training = mode
+"""
+
+CONFUSION = """
+def confusion_matrix(net, data_iter, num_classes=10):
+    table = torch.zeros(num_classes, num_classes, dtype=torch.long)
+    with torch.inference_mode():
+        for X, y in data_iter:
+            answers = net(X).argmax(dim=1)
+            for label, answer in zip(y, answers):
+                table[label, answer] += 1
+    return table
+"""
+ONE_BY_ONE = """            for label, answer in zip(y, answers):
+                table[label, answer] += 1
+"""
+
+
+def but(code, *changes):
+    """`code` with pieces replaced: (old, new), (old, new), ..."""
+    for old, new in changes:
+        assert old in code, old
+        code = code.replace(old, new)
+    return code
+
+
+WRONG = {
+    "3.1": [
+        (but(PREDICTED, ("2.3", "0")), "or everything"),
+        (but(PREDICTED, ("2.3", "1.0")), "base 10"),
+        (but(PREDICTED, ("2.3", "3.32")), "in bits"),
+        (but(PREDICTED, ("2.3", "5")), "loss is not right"),
+        (but(PREDICTED, ("0.1", "10")), "fraction"),
+        (but(PREDICTED, ("0.1", "0")), "know a lot"),
+        (but(PREDICTED, ("0.1", "0.5")), "doesn't look"),
+        (but(PREDICTED, ("938", "937.5")), "half a step"),
+        (but(PREDICTED, ("938", "937")), "never be seen"),
+        (but(PREDICTED, ("938", "235")), "how many batches"),
+        (but(PREDICTED, ("32", "64")), "full batches"),
+        (but(PREDICTED, ("32", "96")), "left with batches"),
+    ],
+    "3.2": [
+        (but(SOFTMAX, ("Softmax(dim=1)", "Softmax(dim=0)")), "over the pictures of the batch"),
+        (but(SOFTMAX, ("Softmax(dim=1)", "LogSoftmax(dim=1)")), "does no harm"),
+        (but(SOFTMAX, (".append(nn.Softmax(dim=1))", "")), "no probabilities"),
+        (but(SOFTMAX, (".append(nn.Softmax(dim=1))", ".insert(12, nn.Softmax(dim=1))")), "Where does it stand"),
+        (but(SOFTMAX, ("Softmax(dim=1)", "Sigmoid()")), "as a softmax's do"),
+        (
+            "broken = nn.Sequential(nn.Flatten(), nn.Linear(784, 10), nn.Softmax(dim=1)); lowest = 1.46",
+            "no longer LeNet",
+        ),
+        (but(SOFTMAX, ("1.461", "0.0")), "far above"),
+        (but(SOFTMAX, ("1.461", "2.303")), "knows nothing"),
+        (but(SOFTMAX, ("1.461", "2.4612")), "of the sum alone"),
+        (but(SOFTMAX, ("1.461", "1.3026")), "counts in the sum"),
+        (but(SOFTMAX, ("1.461", "1.8")), "Give `cross_entropy` a perfect"),
+    ],
+    "3.3": [
+        (but(SUMS, ("v.detach()", "float(v)")), "Python would wait"),
+        (but(SUMS, ("v.detach()", "v")), "how it was computed"),
+        (but(SUMS, ("!= len(self.values)", "< 0")), "one value was"),
+        (but(SUMS, ("!= len(self.values)", "< len(self.values)")), "three values were"),
+        (but(SUMS, ("float(self.values[i])", "self.values[i]")), "gives a tensor"),
+        (but(SUMS, ("a + b", "b")), "sums of both"),
+        (
+            but(SUMS, ('raise ValueError(f"expected {len(self.values)} values, got {len(values)}")', "assert False")),
+            "is AssertionError",
+        ),
+        (but(SUMS, ("        self.values = [0.0] * len(self.values)", "        self.n = 0")), "not zero"),
+        (
+            but(
+                SUMS,
+                (
+                    "    def __init__(self, n):\n        self.values = [0.0] * n",
+                    "    values = []\n\n    def __init__(self, n):\n        self.values[:] = [0.0] * n",
+                ),
+                ("        self.values = [a + b", "        self.values[:] = [a + b"),
+            ),
+            "share",
+        ),
+        (but(SUMS, ("a + b", "a + int(b)")), "by a half"),
+    ],
+    "3.4": [
+        (
+            but(
+                EVALUATE,
+                ("            seen += len(y)\n", "            seen += len(y)\n            return right / seen\n"),
+            ),
+            "first batch only",
+        ),
+        (but(EVALUATE, ("    net.eval()\n", "")), "dropout throws dice"),
+        (but(EVALUATE, (RESTORE, "")), "stays in evaluation mode"),
+        (but(EVALUATE, (RESTORE, "    net.train()\n")), "on purpose"),
+        (but(EVALUATE, ("inference_mode", "enable_grad")), "builds a graph"),
+        (but(EVALUATE, ("right / seen", "right")), "number of right answers"),
+        (but(EVALUATE, ("right / seen", "100 * right / seen")), "per cent"),
+        (but(EVALUATE, (".sum().item()", ".float().mean().item()"), ("len(y)", "1")), "one of 7 pictures"),
+        (but(EVALUATE, ("right += ", "right = "), ("seen += ", "seen = ")), "last batch"),
+        (but(EVALUATE, ("right / seen", "right / (len(data_iter) * len(data_iter[0][1]))")), "as large as the first"),
+        (but(EVALUATE, ("    return right / seen", "")), "returns nothing"),
+        (but(EVALUATE, ("argmax(dim=1)", "argmax(dim=0)")), "The size of tensor a (10)"),
+    ],
+    "3.5": [
+        (but(CONFUSION, ("[label, answer]", "[answer, label]")), "exchanged"),
+        (but(CONFUSION, (ONE_BY_ONE, "            table[y, answers] += 1\n")), "the last one wins"),
+        (
+            but(CONFUSION, ("return table", "return table / table.sum(dim=1, keepdim=True).clamp(min=1)")),
+            "Every row adds",
+        ),
+        (but(CONFUSION, ("return table", "return table / table.sum()")), "All places add"),
+        (but(CONFUSION, (ONE_BY_ONE, ONE_BY_ONE + "            return table\n")), "first batch only"),
+        (
+            but(CONFUSION, ("for X, y in data_iter:\n", "for X, y in data_iter:\n            table.zero_()\n")),
+            "the last batch",
+        ),
+        (but(CONFUSION, ("table[label, answer] += 1", "table[label, label] += label == answer")), "Only the right"),
+        (but(CONFUSION, ("(num_classes, num_classes,", "(10, 10,")), "should be (7, 7)"),
+        (but(CONFUSION, ("+= 1", "+= 2")), "place by place"),
+    ],
+}

@@ -1,0 +1,184 @@
+"""The copies of the notebooks for a class: without solutions, never over somebody's work, and graded by nbgrader."""
+
+import copy
+import json
+import pathlib
+import shutil
+import subprocess
+import sys
+
+import exercise_cells
+import hand_out
+import pytest
+from exercise_cells import exercises, source
+
+COURSE = pathlib.Path(__file__).parent.parent
+NOTEBOOKS = sorted((COURSE / "notebooks").glob("*.ipynb"))
+NBGRADER = "nbgrader==0.9.6"
+
+
+def read(path):
+    return json.loads(path.read_text("utf-8"))
+
+
+@pytest.fixture(scope="module")
+def handed_out(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("class") / "for_my_class"
+    done = subprocess.run(
+        [sys.executable, "tools/hand_out.py", folder], cwd=COURSE, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == f"written to {folder}\n"
+    return folder
+
+
+def test_every_notebook_is_handed_out(handed_out):
+    assert sorted(path.name for path in handed_out.iterdir()) == [path.name for path in NOTEBOOKS]
+    assert [path.name for path in handed_out.parent.iterdir()] == ["for_my_class"]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_no_solution_is_left_and_nothing_else_is_missing(path, handed_out):
+    ours, theirs = read(path), read(handed_out / path.name)
+    text = (handed_out / path.name).read_text("utf-8")
+    assert "<details>" not in text and "</details>" not in text
+    for task in exercises(ours):
+        assert json.dumps(task.solution)[1:-1] not in text
+    whole = [cell for cell in ours["cells"] if "<details>" not in source(cell)]
+    assert [cell for cell in theirs["cells"] if cell in whole] == whole
+    for cell in (cell for cell in ours["cells"] if "<details>" in source(cell)):
+        around = source(cell).partition("<details>")[0].strip(), source(cell).rpartition("</details>")[2].strip()
+        assert all(part in text.replace("\\n", "\n").replace('\\"', '"') for part in around)
+
+
+def test_what_stands_around_a_fold_stays():
+    notebook = {"cells": [prose("Why?\n\n<details><summary>Answer</summary>\n\nSo.\n\n</details>\n\nGo on.")]}
+    (cell,) = hand_out.without_folds(notebook)["cells"]
+    assert source(cell) == "Why?\n\nGo on."
+    assert hand_out.without_folds({"cells": [prose("<details>So.</details>")]})["cells"] == []
+
+
+def prose(text):
+    return {"cell_type": "markdown", "metadata": {}, "source": text.splitlines(keepends=True)}
+
+
+def test_nothing_is_overwritten(tmp_path):
+    (tmp_path / "1_reshape.ipynb").write_text("a learner's work")
+    with pytest.raises(FileExistsError, match="expected a new or an empty folder"):
+        hand_out.hand_out(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["1_reshape.ipynb"]
+    assert (tmp_path / "1_reshape.ipynb").read_text() == "a learner's work"
+    with pytest.raises(FileExistsError):
+        hand_out.hand_out(tmp_path / "1_reshape.ipynb")
+
+
+def test_the_command_says_why_it_refuses():
+    done = subprocess.run(
+        [sys.executable, "tools/hand_out.py", "notebooks"], cwd=COURSE, capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("expected a new or an empty folder, got ") and done.stderr.count("\n") == 1
+
+
+def test_an_empty_folder_will_do(tmp_path):
+    hand_out.hand_out(tmp_path)
+    assert len(list(tmp_path.iterdir())) == len(NOTEBOOKS)
+
+
+def test_all_or_nothing(tmp_path, monkeypatch):
+    broken = tmp_path / "broken"
+    shutil.copytree(COURSE / "notebooks", broken, ignore=shutil.ignore_patterns("*checkpoints"))
+    notebook = read(broken / "1_reshape.ipynb")
+    notebook["cells"] = [cell for cell in notebook["cells"] if "check" not in cell["metadata"].get("tags", [])]
+    (broken / "1_reshape.ipynb").write_text(json.dumps(notebook))
+    monkeypatch.setattr(hand_out, "NOTEBOOKS", broken)
+    with pytest.raises(ValueError, match='expected a code cell with the tag "check"'):
+        hand_out.hand_out(tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["broken"]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_the_exercises_carry_nbgraders_metadata(path):
+    notebook = read(path)
+    marked = copy.deepcopy(notebook)
+    exercise_cells.mark(marked)
+    assert notebook == marked, "run tools/exercise_cells.py"
+
+
+def test_nbgraders_ids_are_unique():
+    cells = [cell for path in NOTEBOOKS for cell in read(path)["cells"]]
+    ids = [cell["metadata"]["nbgrader"]["grade_id"] for cell in cells if "nbgrader" in cell["metadata"]]
+    assert ids and len(set(ids)) == len(ids)
+
+
+def test_an_incomplete_exercise_is_named():
+    heading = prose("### 2. Write: a loop\n\nDo.")
+    for cells in ([heading] * 4, [heading]):
+        with pytest.raises(ValueError, match=r'tag "exercise" below the text in \'### 2. Write: a loop\''):
+            exercises({"cells": cells})
+
+
+# What nbgrader's environment runs: hands out, takes two submissions, lets both validate, grades them, tells the scores.
+GRADING = """
+import json, logging, pathlib, sys
+import nbformat
+from nbgrader.apps import NbGraderAPI
+from nbgrader.apps.nbgraderapp import NbGrader
+from nbgrader.validator import Validator
+from traitlets.config import Config
+
+name, answers = sys.argv[1], json.loads(sys.argv[2])
+app = NbGrader()
+app.load_config_file()
+api = NbGraderAPI(config=app.config)
+
+def done(result):
+    assert result["success"], result.get("error") or result.get("log")
+
+done(api.generate_assignment(name))
+released = nbformat.read(f"release/{name}/{name}.ipynb", 4)
+stubs = [c.source for c in released.cells if c.metadata.get("nbgrader", {}).get("solution")]
+print(json.dumps({"stubs": stubs}))
+for student, given in answers.items():
+    notebook = nbformat.read(f"release/{name}/{name}.ipynb", 4)
+    for cell in notebook.cells:
+        grade_id = cell.metadata.get("nbgrader", {}).get("grade_id")
+        cell.source = given.get(grade_id, cell.source)
+    folder = pathlib.Path("submitted", student, name)
+    folder.mkdir(parents=True)
+    nbformat.write(notebook, folder / f"{name}.ipynb")
+    found = Validator(config=app.config).validate(str((folder / f"{name}.ipynb").resolve()))
+    failed = [cell["source"] + " " + cell["error"] for cell in found.get("failed", [])]
+    done(api.autograde(name, student))
+    with api.gradebook as gradebook:
+        submission = gradebook.find_submission(name, student)
+        scores = {g.cell.name: g.auto_score for n in submission.notebooks for g in n.grades}
+        print(json.dumps({"student": student, "scores": scores, "score": submission.score,
+                          "of": submission.max_score, "failed": failed, "changed": len(found.get("changed", []))}))
+"""
+
+
+@pytest.mark.environments
+def test_nbgrader_hands_out_and_grades(tmp_path):
+    """The real nbgrader: a right submission gets all points, a wrong one those for what is right in it."""
+    name = "1_reshape"
+    hand_out.hand_out(tmp_path / "course", nbgrader=True)
+    tasks = {task.number.replace(".", "-"): task for task in exercises(read(COURSE / "notebooks" / f"{name}.ipynb"))}
+    answers = {
+        "right": {f"exercise-{number}": task.solution for number, task in tasks.items()},
+        "wrong": {
+            "exercise-1-1": "result = [[0, 3, 1], [4, 2, 5]]",
+            "exercise-1-2": "def store(pictures):\n    return pictures",
+            "check-1-4": "print('✓ 1.4 Right.')",  # somebody who is clever
+        },
+    }
+    command = ["uv", "run", "--no-sync", "--frozen", "--project", COURSE, "--with", NBGRADER, "python", "-c", GRADING]
+    done = subprocess.run(
+        [*command, name, json.dumps(answers)], cwd=tmp_path / "course", capture_output=True, text=True, timeout=600
+    )
+    assert done.returncode == 0, done.stderr
+    released, right, wrong = map(json.loads, done.stdout.splitlines())
+    assert [stub.strip() for stub in released["stubs"]] == [source(task.stub) for task in tasks.values()]
+    assert right["score"] == right["of"] == sum(map(exercise_cells.points, tasks.values()))
+    assert right["failed"] == [] and right["changed"] == 0
+    assert wrong["scores"] == {"check-1-1": 1, "check-1-2": 0, "check-1-3": 0, "check-1-4": 0}
+    assert wrong["changed"] == 1  # what nbgrader says first, before it says what failed

@@ -1,0 +1,33 @@
+"""Importing the course: the garbage collector rests while PyTorch is imported, and is then as it was."""
+
+import gc
+
+import pytest
+
+from lenet_utils.importing import no_garbage_collection
+
+SCRIPT = """
+import gc, sys
+
+class Spy:
+    def find_spec(self, name, path=None, target=None):
+        if name == "torch":
+            print("collecting" if gc.isenabled() else "resting")
+
+sys.meta_path.insert(0, Spy())
+{before}
+import lenet_utils
+print(gc.isenabled())
+"""
+
+
+@pytest.mark.parametrize(("before", "after"), [("", True), ("gc.disable()", False)])
+def test_the_collector_rests_while_pytorch_is_imported(python, before, after):
+    assert python(SCRIPT.format(before=before)).split() == ["resting", str(after)]
+
+
+def test_the_collector_works_again_after_an_error():
+    with pytest.raises(KeyError), no_garbage_collection():
+        assert not gc.isenabled()
+        raise KeyError
+    assert gc.isenabled()
