@@ -105,7 +105,8 @@ def relu_lenet(make):
         "It is still lenet() as it was.": (torch.sigmoid, F.avg_pool2d, True, True),
         "Two linear layers follow each other with nothing between: the note's own mistake.":
             (F.relu, F.max_pool2d, False, True),
-        "There is a ReLU behind the last layer: no score can be negative any more.": (F.relu, F.max_pool2d, True, False),
+        "There is a ReLU behind the last layer: no score can be negative any more.":
+            (F.relu, F.max_pool2d, True, False),
     }  # fmt: skip
     for text, (activation, pool, between, raw) in wrong.items():
         expected = reference(net, X, activation, pool, between)
