@@ -1,0 +1,27 @@
+"""The digits that LeNet-5 was made for. They do not travel with the course: torchvision fetches them, once."""
+
+import pathlib
+
+from . import checks
+from .data import Batches
+from .files import DataError
+
+
+def load_data_mnist(batch_size, folder="~/.cache/lenet-course"):
+    """The training and the test batches of MNIST, of the shapes and types of `load_data_fashion_mnist`'s.
+
+    The first call fetches 12 MB into `folder`; later ones need no network. Raises ValueError for an impossible size,
+    DataError where the digits are not there and cannot be fetched.
+    """
+    from torchvision.datasets import MNIST  # slow to import, and seldom needed
+
+    checks.whole_number("batch_size", batch_size)
+    folder = pathlib.Path(folder).expanduser()
+    try:
+        train, test = (MNIST(folder, train=is_train, download=True) for is_train in (True, False))
+    except (RuntimeError, OSError) as error:
+        raise DataError(
+            f"MNIST's digits are not in {folder} and could not be fetched ({error}): go online and run this again, "
+            "or copy that folder from a machine where it is."
+        ) from error
+    return Batches(train.data, train.targets, batch_size, shuffle=True), Batches(test.data, test.targets, batch_size)

@@ -1,0 +1,63 @@
+"""Wrong answers to the exercises of notebook 5."""
+
+TRAINS = {"5.4"}
+
+
+def kill(body):
+    return f"def kill(net):\n    {body}"
+
+
+def relu(activation="nn.ReLU", pool="nn.MaxPool2d", between="nn.ReLU()", end="nn.Identity()", first=6):
+    return f"""
+def relu_lenet():
+    return nn.Sequential(
+        d2l.Reshape(),
+        nn.Conv2d(1, {first}, kernel_size=5, padding=2), {activation}(), {pool}(2),
+        nn.Conv2d({first}, 16, kernel_size=5), {activation}(), {pool}(2),
+        nn.Flatten(),
+        nn.Linear(400, 120), {activation}(), nn.Linear(120, 84), {between}, nn.Linear(84, 10), {end})
+"""
+
+
+def mine(net):
+    return f"def my_lenet():\n    return {net}"
+
+
+WRONG = {
+    "5.1": [
+        ("ours, notes = 0.25, 0.25", "one sigmoid lets through"),
+        ("ours, notes = 1.0, 0.75", "added the slopes"),
+        ("ours, notes = 0.5**4, 0.5**3", "A half is"),
+        ("ours, notes = 0.25**3, 0.25**4", "wrong way round"),
+        ("ours, notes = 0.25**5, 0.25**4", "counted the layers"),
+        ("ours, notes = 0.1, 0.2", "another one"),
+        ("ours, notes = 'a quarter', 0.1", "two numbers."),
+    ],
+    "5.2": [
+        (kill("net.requires_grad_(False)"), "Frozen"),
+        (kill("[nn.init.zeros_(p) for p in net.parameters()]"), "only biases"),
+        (kill("nn.init.constant_(net[1].bias, torch.nan)"), "finite"),
+        (kill("net.eval()"), "Nothing has changed"),
+        (kill("nn.init.constant_(net[12].bias, 50.0)"), "still gets a gradient"),
+        (kill("return nn.Sequential(d2l.Reshape(), nn.Flatten(), nn.Linear(784, 10))"), "no longer lenet"),
+    ],
+    "5.3": [
+        (relu(pool="nn.AvgPool2d"), "still a mean"),
+        (relu(activation="nn.Sigmoid", between="nn.Sigmoid()"), "still sigmoids"),
+        (relu(between="nn.Identity()"), "the note's own"),
+        (relu(end="nn.ReLU()"), "behind the last"),
+        (relu(end="nn.Softmax(dim=1)"), "a softmax"),
+        (relu(first=8, end="nn.Identity()").replace("Conv2d(8", "Conv2d(8"), "the shapes of their"),
+        ("def relu_lenet():\n    return d2l.lenet()", "as it was"),
+        (relu(activation="nn.Tanh", between="nn.Tanh()"), "computes something else"),
+    ],
+    "5.4": [
+        (mine("nn.Sequential(nn.Flatten(), nn.Linear(784, 100), nn.ReLU(), nn.Linear(100, 10))"), "more than lenet"),
+        (mine("nn.Sequential(nn.Flatten(), nn.Linear(784, 10))"), "below the bar"),
+        (mine("nn.Sequential(nn.Flatten(), nn.Linear(784, 10), nn.Softmax(dim=1))"), "a softmax"),
+        (mine("nn.Sequential(nn.Flatten(), nn.Linear(784, 10)).requires_grad_(False)"), "are frozen"),
+        (mine("nn.Sequential(nn.Flatten(), nn.Linear(784, 5))"), "(4, 5)"),
+        (mine("nn.Sequential(nn.Flatten(), *[nn.Linear(784, 10), nn.Sigmoid()] * 1, *[m for _ in range(9) for m in "
+              "(nn.Linear(10, 10), nn.Sigmoid())])"), "learns nothing"),
+    ],
+}  # fmt: skip

@@ -1,0 +1,45 @@
+"""MNIST without a network: torchvision's class stands aside for one that knows what it was asked."""
+
+import pathlib
+
+import pytest
+import torch
+import torchvision
+
+from lenet_utils.files import DataError
+from lenet_utils.mnist import load_data_mnist
+
+
+class Digits:
+    def __init__(self, root, train, download):
+        assert download and root == pathlib.Path.home() / "digits"
+        count = 70 if train else 10
+        self.data = torch.full((count, 28, 28), 255, dtype=torch.uint8)
+        self.targets = torch.arange(count) % 10
+
+
+class Unplugged:
+    def __init__(self, root, train, download):
+        raise RuntimeError("Error downloading train-images-idx3-ubyte.gz")
+
+
+def test_batches_as_those_of_fashion_mnist(monkeypatch):
+    monkeypatch.setattr(torchvision.datasets, "MNIST", Digits)
+    train_iter, test_iter = load_data_mnist(32, "~/digits")
+    assert (len(train_iter), len(test_iter)) == (3, 1)
+    X, y = next(iter(train_iter))
+    assert X.shape == (32, 1, 28, 28) and X.dtype == torch.float32 and X.max() == 1 and y.dtype == torch.int64
+    assert y.tolist() != [i % 10 for i in range(32)]  # shuffled
+    assert next(iter(test_iter))[1].tolist() == list(range(10))  # not shuffled
+
+
+def test_without_a_network_it_says_what_to_do(monkeypatch, tmp_path):
+    monkeypatch.setattr(torchvision.datasets, "MNIST", Unplugged)
+    with pytest.raises(DataError, match=r"digits are not in .* could not be fetched .*Error downloading.*: go online"):
+        load_data_mnist(32, tmp_path)
+
+
+def test_an_impossible_size_is_refused_before_anything_is_fetched(monkeypatch):
+    monkeypatch.setattr(torchvision.datasets, "MNIST", Unplugged)
+    with pytest.raises(ValueError, match="batch_size"):
+        load_data_mnist(0)

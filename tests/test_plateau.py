@@ -1,0 +1,124 @@
+"""The lab of the dead start: each measurement against a direct one."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from lenet_utils import lenet, plateau
+
+
+def small_net():
+    return nn.Sequential(nn.Flatten(), nn.Linear(4, 3), nn.Sigmoid(), nn.Linear(3, 2)).double()
+
+
+def batch(n=20):
+    return torch.randn(n, 1, 2, 2, dtype=torch.double), torch.arange(n) % 2
+
+
+def test_sharpness_is_the_hessian_s_largest_eigenvalue():
+    net, (X, y) = small_net(), batch()
+    names, shapes = zip(*[(name, p.shape) for name, p in net.named_parameters()])
+
+    def loss(flat):
+        parts = flat.split([shape.numel() for shape in shapes])
+        parameters = {name: part.view(shape) for name, part, shape in zip(names, parts, shapes)}
+        return F.cross_entropy(torch.func.functional_call(net, parameters, (X,)), y)
+
+    flat = torch.cat([p.detach().flatten() for p in net.parameters()])
+    largest = torch.linalg.eigvalsh(torch.autograd.functional.hessian(loss, flat)).max().item()
+    state = torch.random.get_rng_state()
+    assert plateau.sharpness(net, X, y, rounds=300) == pytest.approx(largest, rel=1e-4)
+    assert torch.equal(torch.random.get_rng_state(), state)
+    assert all(p.grad is None for p in net.parameters())
+
+
+def test_a_ridge_does_not_hide_the_valley():
+    w = torch.tensor([1.0, 1.0], dtype=torch.double, requires_grad=True)
+    gradient = torch.autograd.grad(1.5 * w[0] ** 2 - 4 * w[1] ** 2, [w], create_graph=True)
+    assert plateau.dominant_curvature(gradient, [w], 100) == pytest.approx(-8)
+    assert plateau.dominant_curvature(gradient, [w], 100, lift=8.0) == pytest.approx(3 + 8)
+
+
+def test_a_step_larger_than_two_over_the_sharpness_leads_up():
+    net = nn.Sequential(nn.Linear(3, 2, bias=False)).double()  # without a layer between, the loss is convex
+    X, y = torch.randn(30, 3, dtype=torch.double), torch.arange(30) % 2
+    plateau.first_losses(net, [(X, y)] * 3000, 1.0)  # to the valley's bottom
+    bottom = F.cross_entropy(net(X), y).item()
+    rate = 2 / plateau.sharpness(net, X, y, rounds=200)
+    with torch.no_grad():
+        net[0].weight += 1e-4 * torch.randn(2, 3, dtype=torch.double)
+    calm = plateau.first_losses(copy.deepcopy(net), [(X, y)] * 300, 0.9 * rate)
+    wild = plateau.first_losses(copy.deepcopy(net), [(X, y)] * 300, 1.1 * rate)
+    assert calm[-1] == pytest.approx(bottom, abs=1e-8) and wild[-1] > bottom + 1e-4
+
+
+def test_losses_are_those_of_torch_s_sgd():
+    net, batches = small_net(), [batch() for _ in range(4)]
+    other = copy.deepcopy(net)
+    optimizer, expected = torch.optim.SGD(other.parameters(), lr=0.5), []
+    for X, y in batches:
+        loss = F.cross_entropy(other(X), y)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        expected.append(loss.item())
+    assert plateau.first_losses(net, batches, 0.5) == pytest.approx(expected)
+
+
+def test_convolutions_can_be_frozen():
+    net, X, y = lenet(), torch.rand(8, 1, 28, 28), torch.arange(8)
+    before = copy.deepcopy(net.state_dict())
+    plateau.first_losses(net, [(X, y)] * 3, 0.5, convolutions=0.0)
+    moved = {name for name, value in net.state_dict().items() if not torch.equal(value, before[name])}
+    assert moved == {name for name in before if name.split(".")[0] in {"8", "10", "12"}}
+
+
+def test_losses_end_with_the_first_that_is_no_number():
+    net, (X, y) = small_net(), batch()
+    losses = plateau.first_losses(net, [(X, y), (X * torch.nan, y), (X, y)], 0.1)
+    assert len(losses) == 2 and losses[1] != losses[1]
+
+
+def test_the_note_s_network_lacks_one_sigmoid():
+    kinds = [type(layer) for layer in plateau.note_lenet()]
+    assert kinds[-2:] == [nn.Linear, nn.Linear] and kinds.count(nn.Sigmoid) == 3
+
+
+@pytest.mark.parametrize("network", plateau.STARTS)
+@pytest.mark.parametrize("change", plateau.STARTS["lenet()"])
+def test_each_start_changes_one_thing(network, change):
+    net = plateau.begin(plateau.STARTS[network][change], seed=3)
+    plain = plateau.begin(plateau.STARTS[network]["as it is"], seed=3)
+    gain = plateau.STARTS[network][change].gain
+    weights, expected = (
+        [layer.weight for layer in n if hasattr(layer, "weight") and layer.weight.ndim > 1] for n in (net, plain)
+    )
+    assert all(torch.allclose(w, gain * e) for w, e in zip(weights, expected))
+    assert net(torch.rand(2, 1, 28, 28)).shape == (2, 10)
+    squashes = {"centred sigmoid": plateau.CentredSigmoid, "tanh": nn.Tanh, "ReLU": nn.ReLU}
+    squash = squashes.get(change.split(",")[0], nn.Sigmoid)
+    assert sum(isinstance(layer, squash) for layer in net) == sum(isinstance(layer, nn.Sigmoid) for layer in plain)
+    norms = sum(isinstance(layer, (nn.BatchNorm1d, nn.BatchNorm2d)) for layer in net)
+    assert norms == (len(net) - len(plain) if change == "batch normalisation" else 0)
+
+
+def test_the_centred_sigmoid_has_the_sigmoid_s_slope():
+    x = torch.linspace(-5, 5, 11, dtype=torch.double, requires_grad=True)
+    y = plateau.CentredSigmoid()(x)
+    slope = torch.autograd.grad(y.sum(), x)[0]
+    s = torch.sigmoid(x)
+    assert torch.allclose(slope, s * (1 - s)) and y[5] == 0
+
+
+def test_signal_spread_and_gradients():
+    net, X, y = lenet(), torch.rand(6, 1, 28, 28), torch.arange(6)
+    outputs = dict(plateau.signal(net, X))
+    assert torch.equal(outputs["12 Linear"], net(X)) and outputs["2 Sigmoid"].shape == (6, 6, 28, 28)
+    assert plateau.spread(torch.tensor([[0.0, 1.0], [2.0, 1.0]])) == pytest.approx(2**0.5 / 2)
+    sizes = plateau.gradient_sizes(net, X, y)
+    F.cross_entropy(net(X), y).backward()
+    assert list(sizes) == ["1 Conv2d", "4 Conv2d", "8 Linear", "10 Linear", "12 Linear"]
+    assert list(sizes.values()) == pytest.approx([net[i].weight.grad.norm().item() for i in (1, 4, 8, 10, 12)])
