@@ -123,7 +123,7 @@ def table(results):
     left_out = f" Left out, since not installed: {', '.join(results['left_out'])}." if results["left_out"] else ""
     packages = ", ".join(f"{name} {version}" for name, version in results["versions"].items())
     about_runs = (
-        f"Medians of {rounds} rounds of {results['epochs']} epochs with their tests, in fresh processes by turns; "
+        f"Medians of {rounds} rounds of {results['epochs']} epochs with their tests, taking turns in fresh processes; "
         f"{about['cores']} cores of an {about['cpu']}, Python {about['python']}, PyTorch {about['torch']}, {packages}, "
         f"{about['date']}. d2l's loader workers come on top of its peak.{left_out}"
     )
