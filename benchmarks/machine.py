@@ -10,13 +10,14 @@ import subprocess
 import sys
 
 import numpy
-import torch
 
 RESULTS = pathlib.Path(__file__).parent / "results"
 
 
 def describe():
     """What a reader must know about the machine to judge a number, without the name of anybody's computer."""
+    import torch  # not above: what runs without PyTorch is measured without it
+
     return {
         "cpu": cpu_model(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),

@@ -6,6 +6,7 @@ them dies; with `--checkpoint` they then go on where they were. Without torchrun
 
 import argparse
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -127,8 +128,15 @@ class Torchrun:
 
     def __iter__(self):
         for line in self.running.stdout:
-            yield line.rstrip("\n")
+            # torchrun's own lines begin with a letter, the time, and a place in its source.
+            yield re.sub(r"^[IWE]\d{4} [\d:.]+ \d+ \S+\] (.*?)( of binary: .*)?$", r"torchrun: \1", line.rstrip("\n"))
         self.running.wait()
+
+    def workers(self):
+        """The process ids of the training processes that are running now."""
+        listed = subprocess.run(["ps", "-eo", "pid=,ppid="], capture_output=True, text=True).stdout
+        pairs = (map(int, line.split()) for line in listed.splitlines())
+        return sorted(pid for pid, parent in pairs if parent == self.running.pid)
 
     def __exit__(self, *_):
         """The processes may save, and end; whoever has not after 15 seconds is ended."""

@@ -177,7 +177,7 @@ def judge(number, *answers):
 
 
 def find(number):
-    notebook = number.partition(".")[0]
+    notebook = str(number).partition(".")[0]
     module = f"{__package__}.{MODULES.get(notebook, notebook)}"
     if importlib.util.find_spec(module):
         importlib.import_module(module)

@@ -43,7 +43,7 @@ def turned_and_moved(upside_down, moved):
             0: "Upside down: one stage has no choice, since it is what you turned.",
             2: "Upside down: a filter for upper edges sees lower edges now. Are its maps *exactly* the old ones?",
             5: "Upside down: would the filters have to be turned, too?",
-        }.get(upside_down, "Upside down: that's not how many. Compare with `torch.equal` and `flip`."))  # fmt: skip
+        }.get(upside_down, "Upside down: that's not how many. Compare with `torch.allclose` and `flip`."))  # fmt: skip
     truth = {step: count_moved(step) for step in moved}
     wrong = [step for step in moved if moved[step] != truth[step]]
     if not wrong:

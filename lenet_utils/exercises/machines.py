@@ -1,0 +1,179 @@
+"""The exercises of notebook 7, Many machines."""
+
+import numbers
+
+import torch
+from torch.nn import functional as F
+
+from ..model import lenet
+from .engine import Wrong, attempt, exercise
+
+
+def a_number(answer):
+    if not isinstance(answer, numbers.Real) or isinstance(answer, bool):
+        raise Wrong(f"That is not a number but a {type(answer).__name__}.")
+    return answer
+
+
+@exercise(
+    "7.1",
+    hints=(
+        "Half of the way the parts are added up, half of the way the sums are handed round. What is a part?",
+        "The ring cuts the numbers into as many parts as there are processes, and a process sends one part at a time: "
+        "one time fewer than there are processes for the sums, and as often again to hand them round.",
+    ),
+)
+def bytes_sent(answer):
+    answer, size = a_number(answer), 4 * sum(p.numel() for p in lenet().parameters())
+    if answer == size // 4:
+        raise Wrong("That is how many gradients there are. Each is a number of four bytes.")
+    if answer == size:
+        raise Wrong("So much the gradients of one process take. But each number is sent more than once, or not at all.")
+    if answer == 2 * size:
+        raise Wrong("That would be all gradients at a time; the ring sends a part of them at a time.")
+    if answer == 3 * size // 4:
+        raise Wrong("After so much every process has one part of the sum, and not yet the others.")
+    if answer == 4 * 2 * 3 * size // 4:
+        raise Wrong("That is what all four send together.")
+    if answer != 2 * 3 * size // 4:
+        raise Wrong("It is some other number: how many messages does one process send, and how long is each?")
+    return "For a thousand processes it is hardly more, less than twice the gradients each. The number of waits grows."
+
+
+def uneven_shares():
+    """Gradients of a few processes with different numbers of images, and the gradient of all images together."""
+    counts = torch.randint(1, 9, (int(torch.randint(2, 5, ())),)).tolist()
+    counts[0] = counts[-1] + 5  # never all the same
+    w = torch.randn(6, requires_grad=True)
+    X, y = torch.randn(sum(counts), 6), torch.randn(sum(counts))
+
+    def gradient(X, y):
+        return torch.autograd.grad(F.mse_loss(X @ w, y), w)[0]
+
+    grads = [gradient(*share) for share in zip(X.split(counts), y.split(counts))]
+    return grads, counts, gradient(X, y)
+
+
+@exercise(
+    "7.2",
+    hints=(
+        "The two means agree when the shares have one size. What do they do with the images of a small share?",
+        "Take a share of very few images, perhaps one, and a large one; the plain mean gives each share the same say.",
+    ),
+)
+def misleading_shares(sizes):
+    if not isinstance(sizes, (list, tuple)) or len(sizes) != 2:
+        raise Wrong("Two sizes are asked for, as in `(128, 128)`.")
+    if any(not isinstance(n, int) or isinstance(n, bool) or n < 1 for n in sizes):
+        raise Wrong("Each size has to be a whole number of images, at least one.")
+    if sum(sizes) != 256:
+        raise Wrong(f"The two have to share all 256 images, and yours have {sum(sizes)}.")
+    if sizes[0] == sizes[1]:
+        raise Wrong("With equal shares the plain mean is right.")
+    # The say of one image in the plain mean: half of it for each share, divided among the images there.
+    more = max(sizes) / min(sizes)
+    if more < 100:
+        raise Wrong(
+            f"An image of the small share counts {more:.1f} times as much as one of the large; that can be made worse."
+        )
+    return f"One image now has the say of {more:.0f}, and nothing complains."
+
+
+@exercise(
+    "7.3",
+    hints=(
+        "Each gradient is a mean over its images. What would make a sum over images of it?",
+        "Multiply each gradient by its count, add them up, and divide once by all images.",
+    ),
+)
+def weighted_mean(average_gradients):
+    for _ in range(3):
+        grads, counts, whole = uneven_shares()
+        kept = [grad.clone() for grad in grads]
+        got = attempt(average_gradients, grads, counts, when=f"With {len(counts)} processes")
+        if not torch.is_tensor(got) or got.shape != whole.shape:
+            raise Wrong("It should give one tensor of the same shape as each gradient.")
+        if not all(map(torch.equal, kept, grads)):
+            raise Wrong("It changes the gradients that it was given.")
+        if torch.allclose(got, sum(grads) / len(grads), rtol=1e-4):
+            raise Wrong("That is the plain mean: an image in a small share counts for more than one in a large.")
+        if torch.allclose(got, whole * sum(counts), rtol=1e-4):
+            raise Wrong("That is the sum over all images, and not the mean.")
+        if torch.allclose(got, sum(grads), rtol=1e-4):
+            raise Wrong("That adds the means up, whatever the sizes of the shares.")
+        if not torch.allclose(got, whole, rtol=1e-3, atol=1e-5):
+            raise Wrong("It is another gradient than that of all images together.")
+    counts = [3, 0]  # a process without an image
+    grads = [torch.ones(4), torch.zeros(4)]
+    if not torch.allclose(attempt(average_gradients, grads, counts, when="With an empty share"), grads[0]):
+        raise Wrong("With an empty share, whose gradient is 0, it goes wrong.")
+    return "That is all the arithmetic there is to data-parallel training."
+
+
+@exercise(
+    "7.4",
+    hints=(
+        "Give part number i a round trip: who adds to it first, and who has its sum in the end?",
+        "In step s, process r passes part (r - s) mod p on to process (r + 1) mod p, which adds it to its own; after "
+        "p - 1 steps process r has the whole of part (r + 1) mod p. Then the same once more, replacing, not adding.",
+    ),
+)
+def ring(ring_all_reduce):
+    for processes in (2, 3, int(torch.randint(4, 8, ()))):
+        values = torch.randint(0, 100, (processes, processes)).tolist()
+        log = Ring(values)
+        result = ring_all_reduce(log)
+        sums = [sum(column) for column in zip(*values)]
+        if log.lists == values:
+            raise Wrong("No process has anything else than at the start. Use `ring.send`.")
+        if result is not None:
+            raise Wrong("It should return nothing: what counts is what the processes have in the end.")
+        if all(row == [max(row)] * processes for row in log.lists):
+            raise Wrong("All parts became the same number.")
+        have = sum(row[i] == sums[i] for row in log.lists for i in range(processes))
+        if have == processes and all(sums[i] in column for i, column in enumerate(zip(*log.lists))):
+            raise Wrong("Every sum is there, but in one process only: now each has to come to all the others.")
+        if have < processes * processes:
+            raise Wrong(
+                f"With {processes} processes, {have} of {processes * processes} places have the right sum in the end."
+            )
+        if log.messages > 2 * processes * (processes - 1):
+            raise Wrong(f"The sums are right, after {log.messages} messages; it can be done with fewer.")
+    return "Each process sent 2 (p - 1) messages of one part, and none of them ever had to wait for a centre."
+
+
+class Ring:
+    """Processes in a ring, each with a list of numbers, which can send one of them to the next."""
+
+    def __init__(self, lists):
+        self.lists = [list(row) for row in lists]
+        self.size, self.messages = len(lists), 0
+
+    def send(self, sender, part, add):
+        """Process `sender` sends its number `part` to the next, which adds it to its own, or else replaces its own."""
+        self.messages += 1
+        mine, theirs = self.lists[sender], self.lists[(sender + 1) % self.size]
+        theirs[part] = theirs[part] + mine[part] if add else mine[part]
+
+
+@exercise(
+    "7.5",
+    hints=(
+        "The cell above that starts two processes needs one number changed. And `lines` can be made a list.",
+        'Inside `with parallel.Torchrun(3, "--images=3000", "--epochs=1") as lines:` make a list of them.',
+    ),
+)
+def three_workers(lines):
+    if isinstance(lines, str):
+        raise Wrong("That is one text. Keep the lines as they come, one by one.")
+    if not hasattr(lines, "__iter__"):
+        raise Wrong(f"A list of the lines that it printed is asked for; that is a {type(lines).__name__}.")
+    lines = [str(line) for line in lines]
+    text = "\n".join(lines)
+    if "training on" not in text:
+        raise Wrong("It never came so far as to train: what do the lines say?")
+    if "with 3 processes" not in text:
+        raise Wrong("That was training, but not with three processes.")
+    if not any(line.startswith("loss ") for line in lines):
+        raise Wrong("It began with three processes, and did not come to its end.")
+    return "Three on one machine: good for finding faults, seldom for speed."

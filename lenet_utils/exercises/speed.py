@@ -1,0 +1,237 @@
+"""The exercises of notebook 6, As fast as the machine."""
+
+import copy
+import math
+import random
+import time
+from unittest import mock
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from .. import ladder
+from ..train import SGD
+from .engine import Wrong, attempt, exercise
+
+
+@exercise(
+    "6.1",
+    hints=(
+        "Write down how many seconds the whole epoch takes afterwards.",
+        "Old time over new time. In the first case only one of the three parts has become shorter; in the second "
+        "one part is gone and the other two are as they were.",
+    ),
+)
+def longest_bar(answer):
+    try:
+        first, second = map(float, answer)
+    except (TypeError, ValueError):
+        raise Wrong("That should be two numbers in brackets, with a comma between them.") from None
+    if math.isclose(first, 10):
+        raise Wrong("The loading is ten times as fast, but the epoch has two other parts.")
+    if first < 1 or second < 1:
+        raise Wrong("A number below 1 would mean slower: which of the two times belongs above the line?")
+    if abs(first - 3.5) < 0.006:
+        raise Wrong("The first number is the seconds that the epoch takes then, and not how many times as fast it is.")
+    if abs(first - 8 / 3) < 0.006:
+        raise Wrong("For the first number the loading has vanished; it takes a tenth of its time.")
+    if abs(first - 8 / 3.5) > 0.006:
+        raise Wrong("The first number is not the old time divided by the new one.")
+    if math.isinf(second):
+        raise Wrong("The second number is not infinite: the loading is still there.")
+    if abs(second - 8 / 6) > 0.006:
+        raise Wrong("The first number is right; the second one is not the old time divided by what is left.")
+    return "So the longest bar comes first."
+
+
+@exercise(
+    "6.2",
+    hints=(
+        "Which of the toy's two methods takes time, and which only puts work into the queue?",
+        "Look at the clock for the second time while the queue is still full, and let it run empty after that.",
+    ),
+)
+def clock_that_lies(lying_clock):
+    gpu = ladder.ToyGPU()
+    begin = time.perf_counter()
+    seconds = attempt(lying_clock, gpu, when="With a fresh toy")
+    truth = time.perf_counter() - begin
+    if not isinstance(seconds, (int, float)) or isinstance(seconds, bool):
+        raise Wrong(f"It should return seconds, a number; it returns {type(seconds).__name__}.")
+    if gpu.jobs != 10:
+        raise Wrong(f"It let the toy do {gpu.jobs} jobs, not ten.")
+    if gpu.done_at - begin < 0.03:
+        raise Wrong("The ten jobs are shorter than 3 ms each.")
+    if time.perf_counter() < gpu.done_at:
+        raise Wrong("When it returns, the jobs are still in the queue.")
+    if seconds <= 0:
+        raise Wrong("No clock goes backwards or stands still: measure something, only the wrong thing.")
+    if seconds > truth / 10:
+        raise Wrong("That is near the truth. It should measure less than a tenth of it.")
+    return "Whenever a speed looks too good, ask where the clock was read."
+
+
+class Reads(TorchDispatchMode):
+    """Within it, counts how often the value of a tensor is read: by `item`, `float`, `int`, `tolist`, a comparison."""
+
+    def __init__(self):
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.count += func is torch.ops.aten._local_scalar_dense.default
+        return func(*args, **(kwargs or {}))
+
+
+@exercise(
+    "6.3",
+    hints=(
+        "A sum of tensors is a tensor. When do you need it as a number?",
+        "Add up the losses as tensors, each one `detach`ed and times its number of images, and turn the sum into a "
+        "number after the loop.",
+    ),
+)
+def one_wait(pass_without_waits):
+    for count in (3, 7):
+        net, batches = small_net(), small_batches(count)
+        twin, losses = copy.deepcopy(net), []
+        optimizer = SGD(twin.parameters(), 0.1)
+        for X, y in batches:
+            optimizer.zero_grad()
+            losses.append(F.cross_entropy(twin(X), y))
+            losses[-1].backward()
+            optimizer.step()
+        with Reads() as reads:
+            got = attempt(pass_without_waits, net, batches, SGD(net.parameters(), 0.1), when=f"With {count} batches")
+        judge_pass(got, net, twin, losses, [len(y) for _, y in batches])
+        if reads.count > 2:
+            raise Wrong(f"The result is right, but it reads a tensor's value {reads.count} times in {count} batches.")
+    return "On a GPU, Python now runs ahead of it for the whole pass."
+
+
+def judge_pass(got, net, twin, losses, sizes):
+    if isinstance(got, torch.Tensor):
+        raise Wrong("It returns a tensor, a promise; at the very end the number itself is wanted.")
+    if not all(torch.allclose(p, q, atol=1e-5) for p, q in zip(net.parameters(), twin.parameters())):
+        raise Wrong("The weights do not end where a step on every batch would lead: is each of the four steps there?")
+    values = [loss.item() for loss in losses]
+    mean = sum(v * n for v, n in zip(values, sizes)) / sum(sizes)
+    if math.isclose(got, mean, rel_tol=1e-4):
+        return
+    if math.isclose(got, sum(values) / len(values), rel_tol=1e-4):
+        raise Wrong("That is the mean over the batches. The last one is smaller, so its images count too much.")
+    raise Wrong("The weights are right, but the loss is not the mean over all images.")
+
+
+def small_net():
+    return nn.Sequential(nn.Flatten(), nn.Linear(9, 4))
+
+
+def small_batches(count):
+    sizes = [8] * (count - 1) + [2]
+    return [(2 * torch.randn(n, 1, 3, 3), torch.randint(0, 4, (n,))) for n in sizes]
+
+
+class FakeClock:
+    """Time that passes only while one of its functions is called; `calls` says in which order they were."""
+
+    def __init__(self):
+        self.now, self.calls = 100.0, ""
+
+    def function(self, letter, durations):
+        durations = iter(durations)
+
+        def run():
+            self.calls += letter
+            self.now += next(durations, 1.0)
+
+        return run
+
+
+@exercise(
+    "6.4",
+    hints=(
+        "In each round, time one call of `slow` and one of `fast`, and keep their ratio.",
+        "The first call of each comes before the loop. After the loop, sort the ratios and take the middle one, or the "
+        "mean of the two in the middle.",
+    ),
+)
+def stopwatch(how_much_faster):
+    for rounds in (5, 6):
+        clock, ratios = FakeClock(), [random.uniform(1.5, 4) for _ in range(rounds)]
+        ratios[random.randrange(rounds)] = 60.0  # a bad moment for `slow`
+        pace = [2.0**i for i in range(rounds)]  # the machine gets slower and slower
+        slow = clock.function("s", [500.0, *(ratio * p for ratio, p in zip(ratios, pace))])
+        fast = clock.function("f", [900.0, *pace])
+        with mock.patch.object(time, "perf_counter", lambda clock=clock: clock.now):
+            got = attempt(how_much_faster, slow, fast, rounds, when=f"With {rounds} rounds")
+        judge_stopwatch(got, clock.calls, ratios)
+    return "With such a stopwatch you can measure on a busy machine."
+
+
+def judge_stopwatch(got, calls, ratios):
+    rounds, ordered = len(ratios), sorted(ratios)
+    for name, letter in ("slow", "s"), ("fast", "f"):
+        if calls.count(letter) == rounds:
+            raise Wrong(f"It calls `{name}` only as often as there are rounds: the call that isn't counted is missing.")
+        if calls.count(letter) != rounds + 1:
+            raise Wrong(f"With {rounds} rounds it calls `{name}` {calls.count(letter)} times.")
+    if any(set(calls[i : i + 2]) != {"s", "f"} for i in range(0, len(calls), 2)):
+        raise Wrong("The two do not take turns: a bad moment would hit only one of them.")
+    if not isinstance(got, (int, float)):
+        raise Wrong(f"It should return a number; it returns {type(got).__name__}.")
+    middle = (ordered[rounds // 2] + ordered[-1 - rounds // 2]) / 2
+    if math.isclose(got, middle, rel_tol=1e-6):
+        return
+    if math.isclose(1 / got if got else 0, middle, rel_tol=0.2):
+        raise Wrong("That is how many times as long the fast one takes: turn the ratio round.")
+    if got > ordered[-2] + 1e-9:
+        raise Wrong("One bad moment in one round has spoilt the result: a median would not notice it.")
+    raise Wrong("It is not the median of the ratios, round by round.")
+
+
+@exercise(
+    "6.5",
+    hints=(
+        "How many numbers come out, and how many multiply-adds does each of them cost?",
+        "The rule for the output's height and width is that of notebook 2; one number costs as many multiply-adds as "
+        "one filter has weights, through all channels.",
+    ),
+)
+def flop_of_a_convolution(conv_flop):
+    for i in range(6):
+        conv, height, width = random_convolution(plain=i == 0)
+        got = attempt(conv_flop, conv, height, width, when=f"For {conv} and a picture of {height} x {width}")
+        out = conv(torch.zeros(1, conv.in_channels, height, width))
+        judge_flop(got, conv, out.numel(), height, width)
+    return "Each number that comes out costs one multiply-add for each weight of its filter."
+
+
+def random_convolution(plain):
+    """A convolution, and a height and width for it; `plain`: square, without stride, but not with a size that stays."""
+    (kh, kw), (sh, sw) = random.sample(range(2, 6), 2), random.sample(range(1, 4), 2)
+    if plain:
+        kh, kw, sh, sw = 4, 4, 1, 1
+    padding = (0, 0) if plain else (random.randrange(2), random.randrange(2, 4))
+    channels = random.sample(range(3, 9), 2)  # with 2, a forgotten factor could be either
+    return nn.Conv2d(*channels, (kh, kw), (sh, sw), padding), *random.sample(range(12, 30), 2)
+
+
+def judge_flop(got, conv, numbers, height, width):
+    truth = 2 * numbers * conv.weight[0].numel()
+    if got == truth:
+        return
+    text = f"For {conv} and a picture of {height} x {width} "
+    if got == truth // 2:
+        raise Wrong(text + "that is the number of multiply-adds; each of them is two operations.")
+    if got == truth // conv.in_channels:
+        raise Wrong(text + "it looks at one of the channels below only.")
+    if got == 2 * conv.weight.numel() * height * width:
+        raise Wrong(text + "it takes the size of the picture that goes in for the size of what comes out.")
+    if got == truth + numbers:
+        raise Wrong(text + "it counts the bias, which was to be left out.")
+    if conv.kernel_size[0] == conv.kernel_size[1]:
+        raise Wrong(text + f"it says {got}, and that is not right, though this one is square and without padding.")
+    raise Wrong(text + f"it says {got}. Square kernels without padding it knows; look at the other arguments.")

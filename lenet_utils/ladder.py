@@ -1,0 +1,290 @@
+"""What notebook 6 measures with: versions that take turns, the rungs of the ladder, the limits of this machine."""
+
+import contextlib
+import io
+import itertools
+import statistics
+import time
+
+import torch
+from torch.nn import functional as F
+
+from . import train
+from .model import lenet
+from .plot import STYLES
+from .pooling import quick_pooling
+from .train import train_ch6
+
+# The stopwatch
+
+
+def race(versions, rounds=5):
+    """Run each function of the dict `versions` once in every round, in turn. Returns a list of seconds for each name.
+
+    What slows the machine down for a while slows all of them down. A round before the first is not measured: it pays
+    for what is done only once.
+    """
+    seconds = {name: [] for name in versions}
+    for run in versions.values():
+        run()
+    for _ in range(rounds):
+        for name, run in versions.items():
+            start = time.perf_counter()
+            run()
+            seconds[name].append(time.perf_counter() - start)
+    return seconds
+
+
+def speedup(slow, fast):
+    """How many times as long `slow` takes, two lists of seconds: the median of the ratios, round by round."""
+    return statistics.median(a / b for a, b in zip(slow, fast))
+
+
+class Laps(dict):
+    """Seconds by name: `laps.end("forward")` adds to that name all that has passed since the last end."""
+
+    def __init__(self):
+        self.last = time.perf_counter()
+
+    def end(self, name):
+        now = time.perf_counter()
+        self[name] = self.get(name, 0.0) + now - self.last
+        self.last = now
+
+
+def time_layers(net, X, rounds=5):
+    """Seconds that each layer of the `nn.Sequential` takes for the batch `X`, forward and backward: medians by name."""
+    seconds = {}
+    for i, layer in enumerate(net):
+        X = X.detach().requires_grad_(i > 1)  # neither the pixels nor what Reshape makes of them need a gradient
+        times = [time_layer(layer, X) for _ in range(rounds + 1)]
+        seconds[f"{i} {type(layer).__name__}"] = statistics.median(times[1:])
+        X = layer(X)
+    return seconds
+
+
+def time_layer(layer, X):
+    start = time.perf_counter()
+    out = layer(X)
+    if out.requires_grad:
+        out.backward(torch.ones_like(out))
+    return time.perf_counter() - start
+
+
+class ToyGPU:
+    """A GPU as Python sees it: `run` only puts work into its queue, and `wait` waits until the queue is empty.
+
+    No GPU is needed for it; the work is nothing but time. `jobs`: how many were put into the queue.
+    """
+
+    def __init__(self):
+        self.jobs, self.done_at = 0, 0.0
+
+    def run(self, seconds):
+        self.jobs += 1
+        self.done_at = max(self.done_at, time.perf_counter()) + seconds
+
+    def wait(self):
+        time.sleep(max(0.0, self.done_at - time.perf_counter()))
+
+
+# The rungs
+
+
+class OneByOne(torch.utils.data.Dataset):
+    """Images `(n, 28, 28)` as bytes, handed out one at a time, each through PIL and `ToTensor`, as torchvision does."""
+
+    def __init__(self, images, labels):
+        self.images, self.labels = images, labels
+
+    def __len__(self):
+        return len(self.labels)
+
+    def __getitem__(self, i):
+        from PIL import Image
+        from torchvision.transforms.functional import to_tensor
+
+        picture = Image.fromarray(self.images[i].numpy())
+        return to_tensor(picture), int(self.labels[i])
+
+
+def rung(batches, *, wait=False, pooling=False, channels_last=False, bfloat16=False, compiled=False, lr=0.9):
+    """A function that trains a LeNet on `batches` once, and returns the mean loss. It goes on where it ended.
+
+    `wait`: read the loss of every batch. `pooling`: by whole tensors, as in `train_ch6`. `channels_last`: that layout
+    in memory, and PyTorch's optimiser with one call for all parameters. `bfloat16`: forward with 16-bit numbers.
+    `compiled`: by `torch.compile`.
+    """
+    net = fresh_lenet()
+    if pooling:
+        quick_pooling(net).__enter__()  # for good: this network is nobody else's
+    optimizer = train.SGD(net.parameters(), lr)
+    if channels_last:
+        net.to(memory_format=torch.channels_last)
+        optimizer = torch.optim.SGD(net.parameters(), lr, fused=True)
+    forward = torch.compile(net) if compiled else net
+
+    def train_pass():
+        sums = train.Accumulator(2)  # loss x images, images
+        for X, y in batches:
+            optimizer.zero_grad()
+            with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+                y_hat = forward(X)
+            loss = F.cross_entropy(y_hat.float(), y)
+            loss.backward()
+            optimizer.step()
+            sums.add(loss * len(y), len(y))
+            if wait:
+                loss.item()
+        return sums[0] / sums[1]
+
+    return train_pass
+
+
+def fused_rung(batches, lr=0.9):
+    """As `rung`, by `train_ch6(..., fused=True)`, with a test on two images only."""
+    net, few = fresh_lenet(), [(torch.zeros(2, 1, 28, 28), torch.zeros(2, dtype=torch.int64))]
+
+    def train_pass():
+        with contextlib.redirect_stdout(io.StringIO()):
+            history = train_ch6(
+                net, batches, few, 1, lr, torch.device("cpu"), init_weights=None, animator=False, fused=True
+            )
+        return history.train_loss[-1]
+
+    return train_pass
+
+
+def d2l_rung(batches, lr=0.9):
+    """As `rung`, by d2l's own `train_ch6`, without its drawing; None where d2l is not installed."""
+    try:
+        from d2l import torch as d2l
+    except ImportError:
+        return None
+    net, few = lenet(), [(torch.zeros(2, 1, 28, 28), torch.zeros(2, dtype=torch.int64))]
+
+    def train_pass():
+        animator, d2l.Animator = d2l.Animator, Blank
+        try:
+            with contextlib.redirect_stdout(io.StringIO()):
+                d2l.train_ch6(net, batches, few, 1, lr, torch.device("cpu"))
+        finally:
+            d2l.Animator = animator
+
+    return train_pass
+
+
+class Blank:
+    """An animator that draws nothing."""
+
+    def __init__(self, *arguments, **options): ...
+
+    def add(self, x, y): ...
+
+
+def fresh_lenet():
+    """The same LeNet every time, with Xavier's weights; leaves the random state alone."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return lenet().apply(train.init_xavier)
+
+
+def why_not_fused():
+    """Why `train_ch6(..., fused=True)` would go on without its kernel here, or None where it has one."""
+    from .fused.build import Declined, load
+
+    try:
+        load()
+    except Declined as reason:
+        return str(reason)
+    return None
+
+
+# The limits
+
+
+def step_flops(table):
+    """Floating-point operations of a training step for one image, from a `LayerTable`: multiply-adds count two.
+
+    As many multiply-adds for the gradients of the weights as forward, and again as many for those of the
+    inputs, but for the first layer that has weights: its inputs are pixels, which need none.
+    """
+    first = next(row.multiply_adds for row in table if row.multiply_adds)
+    return 2 * (3 * table.multiply_adds - first)
+
+
+def step_bytes(table, size=4):
+    """Bytes that go through memory for one image if every layer reads its input there and writes its output there.
+
+    Forward, each map is written once and read once; backward its gradient is written and read, and the map read
+    again. `size`: bytes of a number.
+    """
+    numbers = sum(torch.Size(row.shape).numel() for row in table if row.layer not in ("Reshape", "Flatten"))
+    return 5 * size * numbers
+
+
+def measure_flops(n=1024, rounds=9):
+    """The most floating-point operations a second that a product of two `n` x `n` tables of floats reaches here."""
+    a, b, out = torch.rand(n, n), torch.rand(n, n), torch.empty(n, n)
+    return 2 * n**3 / min(race({"product": lambda: torch.mm(a, b, out=out)}, rounds)["product"])
+
+
+def measure_bandwidth(n=12_000_000, rounds=9):
+    """The most bytes a second, read and written, that copying `n` floats reaches here: more than a cache holds."""
+    a, b = torch.rand(n), torch.rand(n)
+    return 2 * a.nbytes / min(race({"copy": lambda: b.copy_(a)}, rounds)["copy"])
+
+
+# The pictures
+
+
+def draw_shares(columns, title):
+    """Bars for the dicts in `columns`, e.g. `{"time": {"forward": 2.0, ...}}`, in per cent of each one's sum."""
+    from matplotlib import pyplot as plt
+
+    names, thick = list(next(iter(columns.values()))), 0.8 / len(columns)
+    height = 0.34 if len(columns) == 1 else 0.22 * len(columns)  # inches for a name
+    _, axes = plt.subplots(figsize=(6.4, 0.9 + height * len(names)), layout="constrained")
+    for i, (column, style) in enumerate(zip(columns, STYLES)):
+        shares = [100 * columns[column][name] / sum(columns[column].values()) for name in names]
+        places = [row + i * thick for row in range(len(names))]
+        bars = axes.barh(places, shares, thick, color=style["color"], hatch="//" * i, edgecolor="white", label=column)
+        axes.bar_label(bars, fmt="%.0f %%", padding=3)
+    axes.set_yticks([row + 0.4 - thick / 2 for row in range(len(names))], names)
+    axes.invert_yaxis()
+    axes.set(xlabel="share in per cent", title=title)
+    axes.margins(x=0.12, y=0.02)
+    if len(columns) > 1:
+        axes.legend(loc="lower right")
+    return axes
+
+
+def draw_ladder(speeds, limit, title):
+    """A bar for each name of the dict `speeds`, in images a second, and a line at `limit`. Returns the axes."""
+    from matplotlib import pyplot as plt
+
+    _, axes = plt.subplots(figsize=(7.2, 0.9 + 0.4 * len(speeds)), layout="constrained")
+    bars = axes.barh(list(speeds), list(speeds.values()), color=STYLES[0]["color"])
+    axes.bar_label(bars, fmt="{:,.0f}", padding=3)
+    axes.axvline(limit, label=f"all arithmetic at full speed: {limit:,.0f}", **STYLES[1])
+    axes.invert_yaxis()
+    axes.set(xlabel="images a second while training", title=title)
+    axes.margins(x=0.15)
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), frameon=False)
+    return axes
+
+
+def draw_roofline(points, flops, bandwidth, title):
+    """The two limits of this machine, and a point for each name: `(flop a byte, flop a second)`. Returns the axes."""
+    from matplotlib import pyplot as plt
+
+    _, axes = plt.subplots(figsize=(7.2, 4.4), layout="constrained")
+    ends = [0.5, flops / bandwidth, 10_000]  # flop a byte
+    axes.plot(ends, [min(x * bandwidth, flops) / 1e9 for x in ends], color="black", label="limit of this machine")
+    for (name, (x, y)), style, marker in zip(points.items(), itertools.cycle(STYLES), itertools.cycle("os^vDPX*")):
+        axes.plot(x, y / 1e9, marker, color=style["color"], markersize=8, label=name)
+    axes.set(xscale="log", yscale="log", title=title)
+    axes.set(xlabel="arithmetic for each byte from memory, in flop", ylabel="billion flop a second")
+    axes.legend(fontsize=8)
+    axes.grid(alpha=0.4)
+    return axes

@@ -1,0 +1,74 @@
+"""Wrong answers to the exercises of notebook 7."""
+
+
+def average(body):
+    return f"def average_gradients(grads, counts):\n    {body}"
+
+
+def ring(body):
+    return f"def ring_all_reduce(ring):\n    {body}"
+
+
+HALF_RING = """p = ring.size
+    for s in range(p - 1):
+        for r in range(p):
+            ring.send(r, (r - s) % p, add=True)"""
+WRONG_ORDER = """p = ring.size
+    for s in range(p - 1):
+        for r in range(p):
+            ring.send(r, s, add=True)
+    for s in range(p - 1):
+        for r in range(p):
+            ring.send(r, s, add=False)"""
+TOO_MANY = """p = ring.size
+    for part in range(p):
+        for r in range(p - 1):
+            ring.send(r, part, add=True)
+        for r in range(p - 1, 2 * p - 2):
+            ring.send(r % p, part, add=False)
+        ring.send(p - 2, part, add=False)"""
+
+WRONG = {
+    "7.1": [
+        ("sent = 61_706", "how many gradients"),
+        ("sent = 246_824", "one process take"),
+        ("sent = 2 * 246_824", "a part of them"),
+        ("sent = 185_118", "not yet the others"),
+        ("sent = 4 * 370_236", "all four send together"),
+        ("sent = 1000", "some other number"),
+        ("sent = '370236'", "not a number"),
+    ],
+    "7.2": [
+        ("sizes = (128, 128)", "equal shares"),
+        ("sizes = (100, 156)", "1.6 times as much"),
+        ("sizes = (1, 254)", "yours have 255"),
+        ("sizes = (0, 256)", "at least one"),
+        ("sizes = 256", "Two sizes"),
+    ],
+    "7.3": [
+        (average("return sum(grads) / len(grads)"), "plain mean"),
+        (average("return sum(g * n for g, n in zip(grads, counts))"), "not the mean"),
+        (average("return sum(grads)"), "adds the means up"),
+        (average("return sum(g / n for g, n in zip(grads, counts))"), "another gradient"),
+        (
+            average("for g, n in zip(grads, counts): g *= n\n    return sum(grads) / sum(counts)"),
+            "changes the gradients",
+        ),
+        (average("return grads"), "one tensor"),
+        (average("sum(grads)"), "returns nothing"),
+    ],
+    "7.4": [
+        (ring("pass\n    return None"), "No process has anything else"),
+        (ring(HALF_RING), "in one process only"),
+        (ring(WRONG_ORDER), "have the right sum"),
+        (ring(TOO_MANY), "fewer"),
+        (ring("ring.send(0, 0, add=True)\n    return ring.lists"), "return nothing"),
+    ],
+    "7.5": [
+        ("my_lines = 'training on cpu with 3 processes'", "one text"),
+        ("my_lines = ['torchrun: not found']", "never came so far"),
+        ("my_lines = ['training on cpu with 2 processes', 'loss 1.0, train acc 0.5']", "not with three"),
+        ("my_lines = ['training on cpu with 3 processes', 'epoch 0.2']", "come to its end"),
+        ("my_lines = 3", "A list of the lines"),
+    ],
+}

@@ -1,0 +1,111 @@
+"""Wrong answers to the exercises of notebook 6."""
+
+
+def lying_clock(lines):
+    return "def lying_clock(gpu):\n    start = time.perf_counter()\n" + "".join(f"    {line}\n" for line in lines)
+
+
+def a_pass(step, end, loop="optimizer.zero_grad(); loss.backward(); optimizer.step()"):
+    return f"""
+def pass_without_waits(net, batches, optimizer):
+    total, seen = 0, 0
+    for X, y in batches:
+        loss = F.cross_entropy(net(X), y)
+        {loop}
+        {step}
+        seen += len(y)
+    {end}
+"""
+
+
+def stopwatch(body):
+    return f"""
+def seconds(function):
+    start = time.perf_counter()
+    function()
+    return time.perf_counter() - start
+
+
+def how_much_faster(slow, fast, rounds):
+    {body}
+"""
+
+
+def conv_flop(result, padding="conv.padding", stride="conv.stride"):
+    return f"""
+def conv_flop(conv, height, width):
+    (kh, kw), (sh, sw), (ph, pw) = conv.kernel_size, {stride}, {padding}
+    rows = (height + 2 * ph - kh) // sh + 1
+    columns = (width + 2 * pw - kw) // sw + 1
+    places = conv.out_channels * rows * columns
+    {result}
+"""
+
+
+TEN = "for _ in range(10): gpu.run(0.003)"
+READ = "seconds = time.perf_counter() - start"
+RATIOS = "[seconds(slow) / seconds(fast) for _ in range(rounds)]"
+
+WRONG = {
+    "6.1": [
+        ("answer = (10, 1.33)", "has two other parts"),
+        ("answer = (3.5, 1.33)", "the seconds that the epoch takes"),
+        ("answer = (2.67, 1.33)", "has vanished"),
+        ("answer = (0.4375, 0.75)", "would mean slower"),
+        ("answer = (2.29, 4.0)", "the second one is not"),
+        ("answer = (2.29, float('inf'))", "is not infinite"),
+        ("answer = (1.9, 1.33)", "The first number is not the old time"),
+        ("answer = 2.29", "two numbers in brackets"),
+    ],
+    "6.2": [
+        (lying_clock([TEN, "gpu.wait()", READ, "return seconds"]), "near the truth"),
+        (lying_clock([TEN, READ, "return seconds"]), "still in the queue"),
+        (lying_clock(["gpu.run(0.003)", READ, "gpu.wait()", "return seconds"]), "not ten"),
+        (lying_clock([TEN.replace("0.003", "0.0003"), READ, "gpu.wait()", "return seconds"]), "shorter than 3 ms"),
+        (lying_clock([TEN, "gpu.wait()", "return 0.0"]), "stands still"),
+        (lying_clock([TEN, "gpu.wait()", "return 'fast'"]), "seconds, a number"),
+        (lying_clock([TEN, READ, "gpu.wait()"]), "returns nothing"),
+    ],
+    "6.3": [
+        (a_pass("total += loss.item() * len(y)", "return total / seen"), "reads a tensor's value"),
+        (a_pass("total += loss.detach()", "return (total / len(batches)).item()"), "mean over the batches"),
+        (a_pass("total += loss.detach() * len(y)", "return total / seen"), "a promise"),
+        (a_pass("total += loss.detach()", "return total.item()"), "not the mean over all images"),
+        (
+            a_pass("total += loss.detach() * len(y)", "return (total / seen).item()", "loss.backward()"),
+            "do not end where",
+        ),
+        (a_pass("total += loss.detach() * len(y)", "total / seen"), "returns nothing"),
+    ],
+    "6.4": [
+        (stopwatch(f"slow(), fast(); return sum({RATIOS}) / rounds"), "bad moment in one round"),
+        (stopwatch(f"return sorted({RATIOS})[rounds // 2]"), "isn't counted is missing"),
+        (
+            stopwatch(
+                "slow(), fast(); a = [seconds(slow) for _ in range(rounds)]; b = [seconds(fast) for _ in range(rounds)]"
+                "; return sorted(a)[2] / sorted(b)[2]"
+            ),
+            "do not take turns",
+        ),
+        (
+            stopwatch(
+                "slow(), fast(); r = sorted(1 / (seconds(slow) / seconds(fast)) for _ in range(rounds)); "
+                "return (r[rounds // 2] + r[-1 - rounds // 2]) / 2"
+            ),
+            "turn the ratio round",
+        ),
+        (stopwatch(f"slow(), fast(); return min({RATIOS})"), "not the median"),
+        (stopwatch("slow(), fast(); return seconds(slow) / seconds(fast)"), "it calls `slow` 2 times"),
+        (stopwatch(f"slow(), fast(); return {RATIOS}"), "it returns list"),
+        (stopwatch(f"slow(), fast(); sorted({RATIOS})"), "returns nothing"),
+    ],
+    "6.5": [
+        (conv_flop("return places * conv.in_channels * kh * kw"), "each of them is two operations"),
+        (conv_flop("return 2 * places * kh * kw"), "one of the channels below"),
+        (conv_flop("return 2 * conv.weight.numel() * height * width"), "that goes in"),
+        (conv_flop("return 2 * places * conv.in_channels * kh * kw + places"), "counts the bias"),
+        (conv_flop("return 2 * places * conv.in_channels * kh * kw", padding="(0, 0)"), "look at the other arguments"),
+        (conv_flop("return places"), "though this one is square"),
+        (conv_flop("2 * places"), "returns nothing"),
+    ],
+}

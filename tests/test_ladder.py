@@ -1,0 +1,129 @@
+"""What notebook 6 measures with."""
+
+import time
+
+import pytest
+import torch
+from torch import nn
+
+from lenet_utils import ladder, layer_table, lenet
+from lenet_utils.data import Batches
+
+IMAGES, LABELS = torch.randint(0, 256, (20, 28, 28), dtype=torch.uint8), torch.arange(20) % 10
+
+
+def test_versions_take_turns_after_a_round_that_is_not_measured():
+    calls = []
+    seconds = ladder.race({"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}, rounds=3)
+    assert calls == ["a", "b"] * 4
+    assert [len(times) for times in seconds.values()] == [3, 3]
+
+
+def test_the_speedup_is_the_median_of_the_rounds_ratios():
+    assert ladder.speedup([2, 6, 800], [1, 2, 4]) == 3
+
+
+def test_laps_add_up(monkeypatch):
+    now = iter([10.0, 11.0, 13.0, 16.0])
+    monkeypatch.setattr(time, "perf_counter", lambda: next(now))
+    laps = ladder.Laps()
+    for name in ("load", "step", "load"):
+        laps.end(name)
+    assert laps == {"load": 4.0, "step": 2.0}
+
+
+def test_every_layer_is_timed():
+    seconds = ladder.time_layers(lenet(), torch.rand(2, 1, 28, 28), rounds=1)
+    assert list(seconds)[:3] == ["0 Reshape", "1 Conv2d", "2 Sigmoid"] and len(seconds) == 13
+    assert all(s > 0 for s in seconds.values())
+
+
+def test_the_pixels_get_no_gradient():
+    class Watched(nn.Conv2d):
+        def forward(self, X):
+            wanted.append(X.requires_grad)
+            return super().forward(X)
+
+    wanted = []
+    net = nn.Sequential(nn.Identity(), Watched(1, 1, 3), Watched(1, 1, 3))
+    ladder.time_layers(net, torch.rand(1, 1, 9, 9), rounds=1)
+    assert set(wanted[:3]) == {False} and set(wanted[3:]) == {True}
+
+
+def test_the_toy_works_while_python_goes_on():
+    gpu = ladder.ToyGPU()
+    begin = time.perf_counter()
+    for _ in range(4):
+        gpu.run(0.01)
+    assert gpu.jobs == 4 and gpu.done_at >= begin + 0.04
+    gpu.wait()
+    assert time.perf_counter() >= begin + 0.04
+    gpu.wait()  # at once
+
+
+def test_one_by_one_hands_out_what_batches_does():
+    X, y = next(iter(Batches(IMAGES, LABELS, 20)))
+    pictures, labels = zip(*ladder.OneByOne(IMAGES, LABELS))
+    assert torch.equal(torch.stack(pictures), X) and list(labels) == y.tolist()
+
+
+SWITCHES = [{"wait": True}, {"pooling": True}, {"channels_last": True}]
+
+
+@pytest.mark.parametrize("switches", SWITCHES, ids=lambda switches: next(iter(switches)))
+def test_the_rungs_learn_the_same(switches):
+    batches = Batches(IMAGES, LABELS, 8)
+    plain, other = ladder.rung(batches), ladder.rung(batches, **switches)
+    for _ in range(3):
+        assert other() == pytest.approx(plain(), abs=1e-5)
+
+
+def test_short_numbers_learn_nearly_the_same():
+    batches = Batches(IMAGES, LABELS, 8)
+    assert ladder.rung(batches, bfloat16=True)() == pytest.approx(ladder.rung(batches)(), abs=0.02)
+
+
+@pytest.mark.skipif(bool(ladder.why_not_fused()), reason="the fused step needs a C compiler")
+def test_the_fused_rung_learns_the_same():
+    batches = Batches(IMAGES, LABELS, 8)
+    assert ladder.fused_rung(batches)() == pytest.approx(ladder.rung(batches)(), abs=1e-5)
+
+
+def test_a_rung_leaves_the_random_state_alone():
+    before = torch.get_rng_state()
+    ladder.rung(Batches(IMAGES, LABELS, 8))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_flop_of_a_step_as_pytorch_counts_them():
+    from torch.utils.flop_counter import FlopCounterMode
+
+    net, counter = lenet(), FlopCounterMode(display=False)
+    with counter:
+        nn.functional.cross_entropy(net(torch.rand(3, 1, 28, 28)), LABELS[:3]).backward()
+    assert counter.get_total_flops() == 3 * ladder.step_flops(layer_table(net))
+
+
+def test_bytes_of_a_small_network():
+    table = layer_table(nn.Sequential(nn.Linear(4, 3), nn.Sigmoid(), nn.Flatten()), (1, 4))
+    assert ladder.step_bytes(table) == 5 * 4 * (3 + 3)
+    assert ladder.step_bytes(table, size=2) == 5 * 2 * (3 + 3)
+
+
+def test_limits_are_positive():
+    assert ladder.measure_flops(64, 1) > 0 and ladder.measure_bandwidth(1000, 1) > 0
+
+
+def test_the_pictures():
+    from matplotlib import pyplot as plt
+
+    shares = ladder.draw_shares({"time": {"a": 1.0, "b": 3.0}, "work": {"a": 0, "b": 5}}, "shares")
+    assert [bar.get_width() for bar in shares.patches] == [25, 75, 0, 100]
+    assert [label.get_text() for label in shares.get_yticklabels()] == ["a", "b"]
+    bars = ladder.draw_ladder({"slow": 10.0, "quick": 30.0}, 100.0, "ladder")
+    assert [bar.get_width() for bar in bars.patches] == [10, 30] and bars.lines[0].get_xdata() == [100, 100]
+    points = {f"rung {i}": (4.0, 8e9) for i in range(9)}
+    roof = ladder.draw_roofline(points, flops=200e9, bandwidth=20e9, title="roof")
+    assert len(roof.lines) == 1 + 9
+    assert list(roof.lines[0].get_ydata()) == [10, 200, 200]  # billions: 0.5 flop a byte, the corner, far right
+    plt.close("all")
