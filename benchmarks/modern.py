@@ -137,9 +137,11 @@ def read(path):
 
 
 def keep(path, result, notes):
-    """Add a finished run to the file at once."""
+    """Add a finished run to the file at once; the ladder's rows stay in their order, whichever was finished first."""
+    order = [name for name, _, _ in CHANGES]
     with locked(path):
         runs = [*read(path), result]
+        runs.sort(key=lambda run: order.index(run["name"]) if run["name"] in order else len(order))
         machine.save(path, {"machine": this_machine(), **notes, "runs": runs})
 
 

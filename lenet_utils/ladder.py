@@ -229,7 +229,7 @@ def measure_flops(n=1024, rounds=9):
     return 2 * n**3 / min(race({"product": lambda: torch.mm(a, b, out=out)}, rounds)["product"])
 
 
-def measure_bandwidth(n=12_000_000, rounds=9):
+def measure_bandwidth(n=6_000_000, rounds=9):
     """The most bytes a second, read and written, that copying `n` floats reaches here: more than a cache holds."""
     a, b = torch.rand(n), torch.rand(n)
     return 2 * a.nbytes / min(race({"copy": lambda: b.copy_(a)}, rounds)["copy"])

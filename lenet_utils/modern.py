@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from . import checks
 from .data import Batches, read_split
 from .model import Reshape
-from .train import Diverged, Timer, evaluate_accuracy_gpu
+from .train import SGD, Diverged, Timer, evaluate_accuracy_gpu
 
 
 def lenet_with(activation=nn.Sigmoid, pooling=nn.AvgPool2d, batch_norm=False):
@@ -127,6 +127,23 @@ def warm_up_and_cosine(step, num_steps, warm_up=0.2):
     return (1 + math.cos(math.pi * (step - peak) / (num_steps - peak))) / 2
 
 
+class Nesterov(SGD):
+    """Nesterov's momentum and weight decay: as `torch.optim.SGD(..., nesterov=True)`, but as cheap to load as `SGD`."""
+
+    def __init__(self, parameters, lr, momentum=0.0, weight_decay=0.0):
+        super().__init__(parameters, lr)
+        self.momentum, self.weight_decay = momentum, weight_decay
+        self.velocities = [torch.zeros_like(p) for p in self.parameters]
+
+    @torch.no_grad()
+    def step(self):
+        for p, velocity in zip(self.parameters, self.velocities):
+            if p.grad is not None:
+                grad = p.grad.add(p, alpha=self.weight_decay)
+                velocity.mul_(self.momentum).add_(grad)
+                p.add_(grad.add(velocity, alpha=self.momentum), alpha=-self.lr)
+
+
 @dataclasses.dataclass
 class Run:
     """What `train_modern` measured: one entry in each list for each epoch."""
@@ -165,7 +182,7 @@ def train_modern(
         net.apply(init_weights)
     net.to(device, memory_format=torch.channels_last)
     train_iter = train_iter.to(device) if isinstance(train_iter, Batches) else train_iter
-    optimizer = torch.optim.SGD(net.parameters(), lr, momentum, weight_decay=weight_decay, nesterov=momentum > 0)
+    optimizer = Nesterov(net.parameters(), lr, momentum, weight_decay)
     mean_net, run = AveragedModel(net), Run()
     num_steps = num_epochs * len(train_iter)
     for epoch in range(num_epochs):
@@ -173,7 +190,7 @@ def train_modern(
         net.train()
         for step, (X, y) in enumerate(train_iter, start=epoch * len(train_iter) + 1):
             if schedule:
-                optimizer.param_groups[0]["lr"] = lr * warm_up_and_cosine(step, num_steps)
+                optimizer.lr = lr * warm_up_and_cosine(step, num_steps)
             X, y = X.to(device), y.to(device)
             optimizer.zero_grad()
             with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
@@ -187,7 +204,7 @@ def train_modern(
         if average and epoch + 1 == num_epochs:
             net.load_state_dict(mean_net.module.state_dict())
             update_bn(train_iter, net, device)  # the running averages belong to other weights: measure them anew
-        run.add(epoch_loss(losses, epoch), optimizer.param_groups[0]["lr"], timer.stop())
+        run.add(epoch_loss(losses, epoch), optimizer.lr, timer.stop())
         if val_iter is not None:
             run.val_acc.append(evaluate_accuracy_gpu(net, val_iter, device))
     return run

@@ -213,8 +213,8 @@ def test_training_follows_the_schedule():
 
 def test_averaged_weights_are_the_mean_of_the_last_ones(monkeypatch):
     seen = []
-    step = torch.optim.SGD.step
-    monkeypatch.setattr(torch.optim.SGD, "step", lambda self: (step(self), seen.append(weights(net)))[0])
+    step = modern.Nesterov.step
+    monkeypatch.setattr(modern.Nesterov, "step", lambda self: (step(self), seen.append(weights(net)))[0])
     net = tiny_net()
     modern.train_modern(net, small_batches(), 4, 0.5, average=0.5)
     assert len(seen) == 12
@@ -313,3 +313,22 @@ def test_arguments_that_cannot_work_change_nothing(change, message):
 def test_a_loss_that_is_no_number_is_told():
     with pytest.raises(d2l.Diverged, match="in epoch 1: try a learning rate ten times smaller"):
         modern.train_modern(tiny_net(), small_batches(), 1, 1e38)
+
+
+@pytest.mark.parametrize(("momentum", "weight_decay"), [(0.0, 0.0), (0.9, 0.0), (0.0, 0.01), (0.9, 0.01)])
+def test_nesterov_is_pytorchs(momentum, weight_decay):
+    torch.manual_seed(0)
+    ours = modern.lenet_with(nn.ReLU)
+    theirs = copy.deepcopy(ours)
+    steps = (
+        modern.Nesterov(ours.parameters(), 0.1, momentum, weight_decay),
+        torch.optim.SGD(theirs.parameters(), 0.1, momentum, weight_decay=weight_decay, nesterov=momentum > 0),
+    )
+    for _ in range(4):
+        X, y = torch.rand(8, 1, 28, 28), torch.randint(10, (8,))
+        for net, optimizer in zip((ours, theirs), steps):
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(net(X), y).backward()
+            optimizer.step()
+    for p, q in zip(ours.parameters(), theirs.parameters()):
+        assert torch.allclose(p, q, rtol=1e-6, atol=1e-8)

@@ -109,8 +109,9 @@ def test_the_record_names_the_recipe_of_the_tool(make_weights):
     assert record["command"].split()[-1] == str(TOOL.relative_to(TOOL.parent.parent))
 
 
+@pytest.mark.doors
 def test_training_anew_comes_into_the_recorded_band(make_weights):
-    """Ten epochs on all 60,000 pictures: the one slow test here."""
+    """Ten epochs on all 60,000 pictures."""
     net, history = make_weights.train(**make_weights.RECIPE)
     lowest, highest = d2l.training_record()["test_acc_band"]
     assert lowest < history.test_acc[-1] < highest

@@ -120,7 +120,7 @@ def weighted_mean(average_gradients):
 )
 def ring(ring_all_reduce):
     for processes in (2, 3, int(torch.randint(4, 8, ()))):
-        values = torch.randint(0, 100, (processes, processes)).tolist()
+        values = torch.randint(1, 100, (processes, processes)).tolist()  # no 0: to send one changes nothing
         log = Ring(values)
         result = ring_all_reduce(log)
         sums = [sum(column) for column in zip(*values)]
