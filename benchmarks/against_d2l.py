@@ -2,7 +2,8 @@
 
 The two take turns, each time in a fresh process, with the same network and the same seed. The clock runs from
 the call of train_ch6 to its return: reading the files, and importing, are not in it. Nothing is drawn by either,
-since a script has no place to draw to; in a notebook drawing comes on top.
+since a script has no place to draw to; in a notebook drawing comes on top. Each side's module is the first that a
+process imports: ours tells PyTorch's threads how to wait, d2l leaves them as they are.
 """
 
 import argparse
@@ -17,10 +18,6 @@ import tempfile
 import time
 
 import machine
-import torch
-
-import lenet_utils
-from lenet_utils import files
 
 SIDES = {"lenet_utils": "lenet_utils", "d2l": "d2l.torch"}
 IMAGES = 60_000
@@ -29,6 +26,10 @@ IMAGES = 60_000
 def measure(side, num_epochs):
     """Train once in this process, with the module `side`."""
     module = importlib.import_module(SIDES[side])
+    import torch
+
+    import lenet_utils
+
     train_iter, test_iter = module.load_data_fashion_mnist(batch_size=256)
     torch.manual_seed(0)
     net = lenet_utils.lenet()
@@ -54,6 +55,8 @@ def cpu_seconds():
 
 def lay_out_data(folder):
     """d2l looks for the unpacked files in ../data/FashionMNIST/raw. Returns a folder from which that leads there."""
+    from lenet_utils import files
+
     raw, work = folder / "data" / "FashionMNIST" / "raw", folder / "work"
     raw.mkdir(parents=True)
     work.mkdir()
@@ -63,6 +66,11 @@ def lay_out_data(folder):
 
 
 def compare(num_epochs, num_pairs, path):
+    # After PyTorch, when the course leaves the environment as it is, since the fresh processes inherit it.
+    import torch  # noqa: F401
+
+    import lenet_utils
+
     pairs = []
     with tempfile.TemporaryDirectory() as folder:
         work = lay_out_data(pathlib.Path(folder))

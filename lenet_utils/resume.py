@@ -100,7 +100,7 @@ class Run:
         epoch, num_batches = len(history), len(self.train_iter)
         dtype = next(self.net.parameters()).dtype
         draw_every = -(-num_batches // 5)  # rounded up: at most five points an epoch
-        losses = [torch.zeros(())] * self.batch
+        finite = torch.tensor(self.batch, device=self.device)  # batches whose loss was a number
         self.net.train()
         self.timer.start()
         for i, (X, labels) in self.rest_of_epoch(asked):
@@ -113,14 +113,13 @@ class Run:
             (loss * team.weight(len(y), len(labels))).backward()
             team.add_up_gradients(self.net)
             optimizer.step()
-            losses.append(loss.detach())
             self.sums.add(loss * len(y), count_correct(y_hat, y), len(y))
+            finite += loss.isfinite()
             self.batch = i
             if i % draw_every == 0 or i == num_batches:
                 loss_sum, correct, seen = team.total(self.sums)  # waits for the GPU, and for the others
                 if not math.isfinite(loss_sum):
-                    losses[-1] = torch.tensor(loss_sum)  # if not here, then in another process
-                    raise diverged([each.cpu() for each in losses], num_batches, history)
+                    raise diverged(loss_sum, 1 + min(count for (count,) in team.gather([finite])), num_batches, history)
                 history.points.append((epoch + i / num_batches, loss_sum / seen, correct / seen))
                 if animator:
                     animator.add(history.points[-1][0], (*history.points[-1][1:], None))

@@ -52,14 +52,16 @@ def group_quota(group):
 
 
 def wait_asleep():
-    """Let threads that wait for work sleep, unless the user chose otherwise. Too late once PyTorch is loaded.
+    """Let threads that wait for work sleep soon, unless the user chose otherwise. Too late once PyTorch is loaded.
 
-    By default they spin, each on a core of its own. Beside one busy process on two cores, that made a
-    training run up to ten times slower. Sleeping has its price, too: alone on two cores, an epoch takes
-    about a quarter longer, as threads have to be woken for every operation. A class needs the first more.
+    By default they spin for milliseconds, each on a core of its own. Beside one busy process on two cores, that
+    made a training run up to ten times slower. Going to sleep at once has its price, too: a thread has to be
+    woken for every operation. To look a thousand times first, some microseconds, costs neighbours hardly anything
+    and bridges most of the short gaps: `benchmarks/waiting.py` measures it.
     """
-    if "torch" not in sys.modules:
-        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if "torch" not in sys.modules and "OMP_WAIT_POLICY" not in os.environ:
+        os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+        os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # GCC's OpenMP, the one in PyTorch's wheels for Linux
 
 
 def limit_threads(root="/"):

@@ -244,7 +244,7 @@ def train_epoch(net, train_iter, optimizer, device, history, animator, stop):
     epoch, num_batches = len(history), len(train_iter)
     dtype = next(net.parameters()).dtype
     draw_every = -(-num_batches // 5)  # rounded up: at most five points an epoch
-    losses, sums = [], Accumulator(3)  # loss x images, correct, images
+    sums = Accumulator(4)  # loss x images, correct, images, batches whose loss was a number
     net.train()
     timer = Timer()
     for i, (X, labels) in enumerate(train_iter, start=1):
@@ -257,19 +257,18 @@ def train_epoch(net, train_iter, optimizer, device, history, animator, stop):
         loss = cross_entropy(y_hat, y)
         loss.backward()
         optimizer.step()
-        losses.append(loss.detach())
         # The loss is a mean over N; weight it by N, as the last batch may be smaller.
-        sums.add(loss * y.numel(), count_correct(y_hat, y), y.numel())
+        sums.add(loss * y.numel(), count_correct(y_hat, y), y.numel(), loss.isfinite())
         if i % draw_every == 0 or i == num_batches:
-            loss_sum, correct, seen = sums  # waits for the GPU
+            loss_sum, correct, seen, finite = sums  # waits for the GPU
             if not math.isfinite(loss_sum):
-                raise diverged(losses, num_batches, history)
+                raise diverged(loss_sum, finite + 1, num_batches, history)
             history.points.append((epoch + i / num_batches, loss_sum / seen, correct / seen))
             if animator:
                 animator.add(history.points[-1][0], (*history.points[-1][1:], None))
-    if not losses:
+    loss_sum, correct, seen, _ = sums  # again, as an iterator may end before its len() says
+    if not seen:
         raise ValueError(f"expected train_iter to give batches in every epoch, got none in epoch {epoch + 1}")
-    loss_sum, correct, seen = sums  # again, as an iterator may end before its len() says
     return loss_sum / seen, correct / seen, int(seen), timer.stop()
 
 
@@ -284,12 +283,10 @@ def cross_entropy(y_hat, y):
         raise checks.impossible_labels(y_hat.shape[1]) from error
 
 
-def diverged(losses, num_batches, history):
-    """The `Diverged` error for the losses (scalar tensors) of an epoch's batches so far."""
-    values = torch.stack(losses).tolist()
-    batch = next(i for i, value in enumerate(values) if not math.isfinite(value))
+def diverged(loss, batch, num_batches, history):
+    """The `Diverged` error for a `loss` that is no longer a number since the batch of that number, from 1 on."""
     error = Diverged(
-        f"the loss became {values[batch]} in epoch {len(history) + 1}, batch {batch + 1} of {num_batches}, so the "
+        f"the loss became {loss} in epoch {len(history) + 1}, batch {batch:.0f} of {num_batches}, so the "
         "weights are spoilt: try a learning rate ten times smaller, and see that no image holds NaN or infinity"
     )
     error.history = history

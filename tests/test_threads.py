@@ -165,12 +165,13 @@ print(torch.get_num_threads())
 
 def test_waiting_threads_sleep(python):
     """Before PyTorch is loaded, and only where the user has not chosen."""
-    code = "import os, lenet_utils; print(os.environ.get('OMP_WAIT_POLICY'))"
-    assert python(code, OMP_WAIT_POLICY="") == ""
-    assert python(code, OMP_WAIT_POLICY="ACTIVE") == "ACTIVE"
+    code = "import lenet_utils; print(os.environ.get('OMP_WAIT_POLICY'), os.environ.get('GOMP_SPINCOUNT'))"
     forget = "import os; os.environ.pop('OMP_WAIT_POLICY', None); "
-    assert python(forget + code) == "PASSIVE"
-    assert python(forget + "import torch; " + code) == "None"
+    assert python("import os; " + code, OMP_WAIT_POLICY="") == "None"
+    assert python("import os; " + code, OMP_WAIT_POLICY="ACTIVE") == "ACTIVE None"
+    assert python(forget + code) == "PASSIVE 1000"
+    assert python(forget + code, GOMP_SPINCOUNT="7") == "PASSIVE 7"
+    assert python(forget + "import torch; " + code) == "None None"
 
 
 @pytest.fixture

@@ -34,24 +34,23 @@ def train_epoch(kernel, net, train_iter, optimizer, device, history, animator, s
     """As `train.train_epoch`; the step that the kernel takes stands for the `optimizer`'s."""
     epoch, num_batches = len(history), len(train_iter)
     draw_every = -(-num_batches // 5)  # rounded up: at most five points an epoch
-    losses, sums = [], train.Accumulator(3)  # loss x images, correct, images
+    sums = train.Accumulator(4)  # loss x images, correct, images, batches whose loss was a number
     net.train()
     timer = train.Timer()
     for i, (X, y) in enumerate(as_pixels(train_iter), start=1):
         stop.check()
         loss, correct = kernel.step(X, y)
-        losses.append(loss)
-        sums.add(loss * len(y), correct, len(y))
+        sums.add(loss * len(y), correct, len(y), math.isfinite(loss))
         if i % draw_every == 0 or i == num_batches:
-            loss_sum, correct, seen = sums
+            loss_sum, correct, seen, finite = sums
             if not math.isfinite(loss_sum):
-                raise train.diverged([torch.tensor(loss) for loss in losses], num_batches, history)
+                raise train.diverged(loss_sum, finite + 1, num_batches, history)
             history.points.append((epoch + i / num_batches, loss_sum / seen, correct / seen))
             if animator:
                 animator.add(history.points[-1][0], (*history.points[-1][1:], None))
-    if not losses:
+    loss_sum, correct, seen, _ = sums
+    if not seen:
         raise ValueError(f"expected train_iter to give batches in every epoch, got none in epoch {epoch + 1}")
-    loss_sum, correct, seen = sums
     return loss_sum / seen, correct / seen, int(seen), timer.stop()
 
 
