@@ -2,7 +2,8 @@
 
 `--ladder` adds one change a row to the course's LeNet and trains each with several seeds. `--rates` chooses the
 learning rates of its rows, `--choices` the network and the augmentation of `--target`, which trains the modern
-network and tests it once. `--fast` does so in seconds.
+network and tests it once. `--fast` does so in seconds. `--seconds` trains one epoch of each row, by turns, on a machine
+that should have nothing else to do; the seconds of the long runs are true only where they were alone.
 Each choice is made on 5,000 held-out training images; a run looks at the test images once, when it is over.
 A finished run is written to results/ at once; started again, the script goes on with the runs that are missing.
 At last it writes its tables into README.md.
@@ -213,12 +214,27 @@ def measure_recipe(name, recipe, seeds):
         print(lines[-1], flush=True)
 
 
+def measure_seconds(rounds=3):
+    """One epoch of training for each row of the tables, by turns."""
+    path = machine.RESULTS / "modern_seconds.json"
+    recipes = [(name, modern.modern_lenet, recipe) for name, recipe in (("target", TARGET), ("fast", FAST))]
+    runs = []
+    for _ in range(rounds):
+        for rows, batch_size in ((ladder(), LADDER_BATCH), (recipes, TARGET_BATCH)):
+            for name, make_net, recipe in rows:
+                once = recipe | {"num_epochs": 1}
+                validation = batch_size == LADDER_BATCH
+                result, _ = train(name, make_net, once, SEED_OF_RATES, batch_size, validation, test=False)
+                runs.append({key: result[key] for key in ("name", "seconds", "cpu_seconds", "threads")})
+                print(runs[-1], flush=True)
+    machine.save(path, {"machine": this_machine(), "runs": runs})
+
+
 def table(names_of):
     """Finished runs as a Markdown table, a row a name; `names_of`: for each file, the names in their order."""
-    lines = [
-        "| | validation, % | test, % | lowest to highest | seeds | epochs | seconds | CPU seconds | parameters |",
-        "|---|---|---|---|---|---|---|---|---|",
-    ]
+    heads = ("", "validation, %", "test, %", "lowest to highest", "seeds", "epochs")
+    heads += ("CPU seconds", "seconds an epoch", "parameters")
+    lines = [f"| {' | '.join(heads)} |", "|" + "---|" * len(heads)]
     for file, names in names_of.items():
         for name in names:
             runs = [run for run in read(machine.RESULTS / file) if run["name"] == name]
@@ -227,20 +243,21 @@ def table(names_of):
 
 
 def row(name, runs):
-    """A row of the table: means over the seeds, but medians of the seconds."""
+    """A row of the table: means over the seeds, but medians of the seconds; those of an epoch were measured alone."""
     test = [100 * run["test_acc"] for run in runs]
     val = [100 * run["val_acc"][-1] for run in runs if run["val_acc"]]
-    seconds, cpu_seconds = (statistics.median(run[key] for run in runs) for key in ("seconds", "cpu_seconds"))
+    cpu_seconds = statistics.median(run["cpu_seconds"] for run in runs)
+    alone = [run["seconds"] for run in read(machine.RESULTS / "modern_seconds.json") if run["name"] == name]
     return (
         f"| {name} | {format(statistics.mean(val), '.1f') if val else ''} | {statistics.mean(test):.2f} "
-        f"| {min(test):.2f} to {max(test):.2f} | {len(runs)} | {runs[0]['epochs']} | {seconds:.1f} "
-        f"| {cpu_seconds:.1f} | {runs[0]['parameters']:,} |"
+        f"| {min(test):.2f} to {max(test):.2f} | {len(runs)} | {runs[0]['epochs']} | {cpu_seconds:.1f} "
+        f"| {format(statistics.median(alone), '.1f') if alone else ''} | {runs[0]['parameters']:,} |"
     )
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    for part in ("rates", "choices", "ladder", "target", "fast"):
+    for part in ("rates", "choices", "ladder", "target", "fast", "seconds"):
         parser.add_argument(f"--{part}", action="store_true")
     parser.add_argument("--seeds", type=int, nargs="+", help="which; 0 1 2 for the ladder, 0 to 4 for the others")
     arguments = parser.parse_args()
@@ -254,6 +271,8 @@ def main():
         measure_recipe("target", TARGET, arguments.seeds or range(5))
     if arguments.fast:
         measure_recipe("fast", FAST, arguments.seeds or range(5))
+    if arguments.seconds:
+        measure_seconds()
     tables = {
         "the ladder": table({"modern_ladder.json": [name for name, *_ in CHANGES]}),
         "the target": table({f"modern_{name}.json": [name] for name in ("target", "fast")}),
