@@ -32,13 +32,17 @@ SYMPTOMS = {  # of each fault on the notebook's list, as far as they tell it fro
 }
 
 
-def diagnose(letter, fault):
-    """Raises Wrong unless `letter` is that of `fault`: with the symptoms that the named fault would have."""
-    named = letter.strip().strip("().").lower() if isinstance(letter, str) else letter
+def diagnose(letter, fault, loop):
+    """Raises Wrong unless `letter` is that of `fault`: with the symptoms that the named fault would have.
+
+    And where `loop`, the other half of the answer, is no function."""
+    named = letter.strip().strip("().").lower() if isinstance(letter, str) else None
     if named not in SYMPTOMS:
         raise Wrong(f"The diagnosis should be a letter of the list, from 'a' to 'j', and not {letter!r}.")
     if named != fault:
         raise Wrong(f"The diagnosis is not ({named}): {SYMPTOMS[named]}. Hold that against the curves.")
+    if not callable(loop):
+        raise Wrong(f"The letter is right; the loop should be a function, as it was, and is {loop!r}.")
 
 
 STILL_ILL = "The fault has the right name, but the loop still has it: "
@@ -116,7 +120,7 @@ def results(outcome):
     ),
 )
 def each_step_by_its_own_gradient(diagnosis, epoch):
-    diagnose(diagnosis, "g")
+    diagnose(diagnosis, "g", epoch)
     net, batches = Probe(), random_batches(8, 8, 8, 3)
     optimizer = WatchedSGD(net)
     for _ in range(2):
@@ -132,7 +136,9 @@ def each_step_by_its_own_gradient(diagnosis, epoch):
         )
     used = torch.stack(optimizer.used)
     own = torch.stack([call.gradient.sum(dim=0) for call in net.learned_from()])  # a bias is added to every logit
-    if len(own) == len(used) and not same(used, own):
+    if len(own) != len(used):
+        raise Wrong("Not every step follows a `backward` of its own: there are more of the one than of the other.")
+    if not same(used, own):
         complain_about_sums(used, own, len(batches))
     return "Each step follows the gradient of its own batch, and of no other."
 
@@ -153,7 +159,7 @@ def complain_about_sums(used, own, n):
     ),
 )
 def loss_of_logits(diagnosis, epoch):
-    diagnose(diagnosis, "i")
+    diagnose(diagnosis, "i", epoch)
     net, batches = Probe(), random_batches(16)
     with torch.no_grad():
         net.layers[1].weight *= 5  # logits that are far apart: what is done to them shows
@@ -206,14 +212,14 @@ def complain_about_loss(call, y):
     ),
 )
 def tests_in_evaluation_mode(diagnosis, epoch):
-    diagnose(diagnosis, "d")
+    diagnose(diagnosis, "d", epoch)
     net = Probe()
     tests, truth = tests_of(net)
     train_iter = random_batches(8, 8)
     marks = [results(epoch(net, train_iter, tests, WatchedSGD(net, lr=0)))[1] for _ in range(2)]
     tested = [call for call in net.calls if call.X.max() > 1]
     taught = [call for call in net.calls if call.X.max() <= 1]
-    complain_about_modes(tested, taught)
+    complain_about_modes(tested, [call for call in taught if call.gradient is not None])
     if sum(len(call.X) for call in tested) != 2 * sum(len(y) for _, y in tests):
         raise Wrong("Now the mode is right, but the test does not look at every test picture once an epoch.")
     complain_about_marks([float(mark) for mark in marks], truth)
@@ -236,6 +242,8 @@ def complain_about_modes(tested, taught):
         raise Wrong("Now the net learns from the test pictures: they get a `backward`, too.")
     if any(call.training for call in tested):
         raise Wrong(STILL_ILL + "while it is tested, the net is in training mode.")
+    if not taught:
+        raise Wrong("The net no longer learns: no training picture gets a `backward`.")
     if not taught[0].training:
         raise Wrong(
             "The test is mended, but now the net is in evaluation mode while it learns, from the first batch on."
@@ -264,7 +272,7 @@ def complain_about_marks(marks, truth):
     ),
 )
 def pairs_stay_together(diagnosis, train):
-    diagnose(diagnosis, "f")
+    diagnose(diagnosis, "f", train)
     net, n, num_epochs = Probe(), 60, 2
     X, y = torch.rand(n, 1, 28, 28), torch.randint(10, (n,))
     X[:, 0, 0, 0] = torch.arange(n) / n  # by this pixel a picture is known again
@@ -302,7 +310,7 @@ def complain_about_pairs(pictures, labels, y, num_epochs):
     ),
 )
 def every_picture_in_its_row(diagnosis, epoch):
-    diagnose(diagnosis, "b")
+    diagnose(diagnosis, "b", epoch)
     net, batches, tests = Probe(), random_batches(8, 8, 3), random_batches(6, 5)
     results(epoch(net, batches, tests, WatchedSGD(net)))
     taught = net.learned_from()
@@ -336,7 +344,7 @@ def complain_about_rows(calls, batches, mixed):
     ),
 )
 def statistics_of_the_training_pictures(diagnosis, train):
-    diagnose(diagnosis, "j")
+    diagnose(diagnosis, "j", train)
     X, y = torch.rand(40, 1, 28, 28) * 2 + 1, torch.randint(10, (40,))
     tests = torch.cat([X[:5], torch.rand(20, 1, 28, 28)]), torch.cat([X[:5], torch.rand(30, 1, 28, 28) * 9 + 4])
     fresh, seed = Probe(), int(torch.randint(1000, ()))

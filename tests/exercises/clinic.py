@@ -24,7 +24,10 @@ def cases(number, letter, others, mendings):
     """Wrong letters, no letter, the right letter over the loop as it was, and the loop mended badly."""
     unmended, *rest = mendings
     wrong = [(answer(number, other), words) for other, words in others.items()]
-    wrong += [(answer(number, "zero_grad"), "should be a letter of the list")]
+    wrong += [(answer(number, "zero_grad"), "and not 'zero_grad'")]
+    wrong += [(answer(number, [letter]), "'j', and not [")]
+    name = f"mended_{number[-1]}"
+    wrong += [(answer(number, letter, ("def mended", "def other")) + f"\n{name} = 'no idea'", "should be a function")]
     return [*wrong, (answer(number, letter), unmended), *((answer(number, letter, *c), w) for c, w in rest)]
 
 
@@ -54,6 +57,10 @@ WRONG = {
                 "something of another batch",
             ),
             ([("        losses.append(loss.item())\n", ""), ("losses, d2l", "d2l")], "the same two things"),
+            (
+                [(BACKWARD, "        if len(losses) % 2 == 0:\n            optimizer.zero_grad()\n    " + BACKWARD)],
+                "a `backward` of its own",
+            ),
         ],
     ),
     "clinic.2": cases(
@@ -88,6 +95,14 @@ WRONG = {
             "while it is tested, the net is in training mode",
             ([(TAUGHT, "    net.eval()\n" + TAUGHT)], "from the first batch on"),
             ([(TEST, "    net.eval()\n" + TEST)], "nobody wakes the net"),
+            (
+                [
+                    ("step(net, X, y, optimizer)", "F.cross_entropy(net(X), y).item()"),
+                    (TAUGHT.replace("step", ""), "    net.train()\n    losses = ["),
+                    (TEST, "    net.eval()\n" + TEST),
+                ],
+                "no longer learns",
+            ),
             (
                 [
                     (TAUGHT, "    net.train()\n" + TAUGHT),
