@@ -1,9 +1,11 @@
 """The notebooks in the real JupyterLab, in a real browser, as a learner uses them: open, run all, watch, press Stop."""
 
+import contextlib
 import json
 import os
 import pathlib
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -19,6 +21,13 @@ NOTEBOOKS = sorted(path.name for path in (COURSE / "notebooks").glob("*.ipynb"))
 SCREENSHOTS = COURSE / "screenshots"
 TOKEN = "for-these-tests-only"
 MINUTES = 60_000  # Playwright counts milliseconds
+
+
+def answers(port):
+    """Whether a server listens there: it names its port in a file a moment before."""
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+        return True
+    return False
 
 
 class Lab:
@@ -57,7 +66,7 @@ class Lab:
     def _wait_for_url(self, runtime):
         for _ in range(600):
             for path in runtime.glob("jpserver-*.json"):
-                if path.stat().st_size and not self.process.poll():
+                if path.stat().st_size and answers(json.loads(path.read_text())["port"]):
                     return json.loads(path.read_text())["url"]
             assert self.process.poll() is None, self.log.read_text()
             time.sleep(0.1)
