@@ -124,6 +124,8 @@ def weighted_mean(average_gradients):
     ),
 )
 def ring(ring_all_reduce):
+    if not callable(ring_all_reduce):
+        raise Wrong(f"A function is asked for, and that is a {type(ring_all_reduce).__name__}.")
     for processes in (2, 3, int(torch.randint(4, 8, ()))):
         values = torch.randint(1, 100, (processes, processes)).tolist()  # no 0: to send one changes nothing
         log = Ring(values)

@@ -5,6 +5,7 @@ import copy
 import math
 import numbers
 import random
+import statistics
 import time
 from unittest import mock
 
@@ -67,7 +68,7 @@ def clock_that_lies(lying_clock):
     if not is_number(seconds):
         raise Wrong(f"It should return seconds, a number; it returns {type(seconds).__name__}.")
     if gpu.jobs != 10:
-        raise Wrong(f"It let the toy do {gpu.jobs} jobs, not ten.")
+        raise Wrong(f"The number of jobs that the toy got is {gpu.jobs}, not ten.")
     if gpu.longest > 0.0031:
         raise Wrong(f"It gives the toy a job of {gpu.longest:g} s, and that is longer than 3 ms.")
     if gpu.done_at - begin < 0.03:
@@ -214,7 +215,7 @@ def stopwatch(how_much_faster):
         fast = clock.function("f", [900.0, *pace])
         with mock.patch.object(time, "perf_counter", clock.perf_counter), mock.patch.multiple(ladder, **NOT_HERE):
             got = attempt(how_much_faster, slow, fast, rounds, when=f"With {rounds} rounds")
-        judge_stopwatch(got, clock, ratios)
+        judge_stopwatch(got, clock, ratios, pace)
     return "With such a stopwatch you can measure on a busy machine."
 
 
@@ -225,7 +226,7 @@ def not_here(*_, **__):
 NOT_HERE = {"race": not_here, "speedup": not_here, "Laps": not_here}
 
 
-def judge_stopwatch(got, clock, ratios):
+def judge_stopwatch(got, clock, ratios, pace):
     rounds, ordered, calls = len(ratios), sorted(ratios), clock.calls
     for name, letter in ("slow", "s"), ("fast", "f"):
         if calls.count(letter) == rounds:
@@ -243,8 +244,11 @@ def judge_stopwatch(got, clock, ratios):
         return
     if math.isclose(1 / got if got else 0, middle, rel_tol=0.2):
         raise Wrong("That is how many times as long the fast one takes: turn the ratio round.")
-    if rounds % 2 == 0 and min(abs(got - ordered[i]) for i in (rounds // 2 - 1, rounds // 2)) < 1e-9:
+    if rounds % 2 == 0 and any(math.isclose(got, ordered[i], rel_tol=1e-5) for i in (rounds // 2 - 1, rounds // 2)):
         raise Wrong(f"With {rounds} rounds two ratios are in the middle, and it takes one of them only.")
+    slow = [ratio * p for ratio, p in zip(ratios, pace)]
+    if math.isclose(got, statistics.median(slow) / statistics.median(pace), rel_tol=1e-5):
+        raise Wrong("That is the ratio of two medians, which may come from different rounds; the ratios come first.")
     if got > ordered[-2] + 1e-9:
         raise Wrong("One bad moment in one round has spoilt the result: a median would not notice it.")
     raise Wrong("It is not the median of the ratios, round by round.")

@@ -73,6 +73,7 @@ WRONG = {
         (ring(WRONG_ORDER), "have the right sum"),
         (ring(TOO_MANY), "fewer"),
         (ring("ring.send(0, 0, add=True)\n    return ring.lists"), "return nothing"),
+        ("ring_all_reduce = 'ring'", "A function is asked for"),
         (ring(UNSHARED), "is not shared"),
         (ring(BY_HAND), "writes into"),
         (ring("ring.send(0, ring.size, add=True)"), "IndexError"),

@@ -100,11 +100,20 @@ WRONG = {
             "turn the ratio round",
         ),
         (stopwatch(f"slow(), fast(); return min({RATIOS})"), "not the median"),
+        ("how_much_faster = 2.5", "A function is asked for"),
         (stopwatch("slow(), fast(); return seconds(slow) / seconds(fast)"), "it calls `slow` 2 times"),
         (stopwatch(f"slow(), fast(); return {RATIOS}"), "it returns list"),
         (stopwatch(f"slow(), fast(); sorted({RATIOS})"), "returns nothing"),
         (stopwatch(f"slow(), fast(); return sorted({RATIOS})[rounds // 2]"), "one of them only"),
         (stopwatch(f"slow(), fast(); return min({RATIOS})").replace("perf_counter", "process_time"), "another clock"),
+        (
+            stopwatch(
+                "slow(), fast(); r = [(seconds(slow), seconds(fast)) for _ in range(rounds)]; "
+                "middle = lambda x: (sorted(x)[rounds // 2] + sorted(x)[-1 - rounds // 2]) / 2; "
+                "return middle([a for a, _ in r]) / middle([b for _, b in r])"
+            ),
+            "ratio of two medians",
+        ),
         (
             stopwatch('return ladder.speedup(*ladder.race({"slow": slow, "fast": fast}, rounds).values())'),
             "do the work",
