@@ -311,12 +311,12 @@ def check_network(net, found, checkpoint):
     weights, state = found
     expected = {name: list(tensor.shape) for name, tensor in net.state_dict().items()}
     held = {name: list(tensor.shape) for name, tensor in weights.items()}
-    both = [(dict(layers(net)), dict(state["layers"])), (expected, held)]
-    for ours, theirs in both:
+    both = [("layer ", dict(layers(net)), dict(state["layers"])), ("", expected, held)]
+    for kind, ours, theirs in both:
         for name in [*ours, *(theirs.keys() - ours.keys())]:
             if ours.get(name, "nothing") != theirs.get(name, "nothing"):
                 raise CheckpointError(
-                    f"{checkpoint.folder} holds a run of another network: expected {name} to be "
+                    f"{checkpoint.folder} holds a run of another network: expected {kind}{name} to be "
                     f"{ours.get(name, 'nothing')}, got {theirs.get(name, 'nothing')}: name another folder for this one."
                 )
 

@@ -251,9 +251,12 @@ def test_another_network_is_refused_and_keeps_its_weights(tmp_path):
     fit(nn.Sequential(nn.Flatten(), nn.Linear(784, 10), nn.Sigmoid()), tmp_path, num_epochs=1)
     kept = (tmp_path / "last.safetensors").read_bytes()
     for net, words in [
-        (nn.Sequential(nn.Flatten(), nn.Linear(784, 10), nn.ReLU()), "expected 2 to be ReLU, got Sigmoid"),
-        (nn.Sequential(nn.Flatten(), nn.Linear(784, 11), nn.Sigmoid()), r"1.weight to be \[11, 784\], got \[10, 784\]"),
-        (nn.Sequential(nn.Flatten(), nn.Linear(784, 10)), "expected 2 to be nothing, got Sigmoid"),
+        (nn.Sequential(nn.Flatten(), nn.Linear(784, 10), nn.ReLU()), "expected layer 2 to be ReLU, got Sigmoid"),
+        (
+            nn.Sequential(nn.Flatten(), nn.Linear(784, 11), nn.Sigmoid()),
+            r"expected 1.weight to be \[11, 784\], got \[10, 784\]",
+        ),
+        (nn.Sequential(nn.Flatten(), nn.Linear(784, 10)), "expected layer 2 to be nothing, got Sigmoid"),
     ]:
         weights = [p.clone() for p in net.parameters()]
         with pytest.raises(CheckpointError, match=f"another network: .*{words}"):

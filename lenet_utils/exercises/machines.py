@@ -1,10 +1,13 @@
 """The exercises of notebook 7, Many machines."""
 
+import copy
 import numbers
+import re
 
 import torch
 from torch.nn import functional as F
 
+from .. import parallel
 from ..model import lenet
 from .engine import Wrong, attempt, exercise
 
@@ -64,7 +67,7 @@ def uneven_shares():
 def misleading_shares(sizes):
     if not isinstance(sizes, (list, tuple)) or len(sizes) != 2:
         raise Wrong("Two sizes are asked for, as in `(128, 128)`.")
-    if any(not isinstance(n, int) or isinstance(n, bool) or n < 1 for n in sizes):
+    if any(not isinstance(n, numbers.Integral) or isinstance(n, bool) or n < 1 for n in sizes):
         raise Wrong("Each size has to be a whole number of images, at least one.")
     if sum(sizes) != 256:
         raise Wrong(f"The two have to share all 256 images, and yours have {sum(sizes)}.")
@@ -93,6 +96,7 @@ def weighted_mean(average_gradients):
         got = attempt(average_gradients, grads, counts, when=f"With {len(counts)} processes")
         if not torch.is_tensor(got) or got.shape != whole.shape:
             raise Wrong("It should give one tensor of the same shape as each gradient.")
+        got = got.to(whole.dtype)  # more digits are welcome
         if not all(map(torch.equal, kept, grads)):
             raise Wrong("It changes the gradients that it was given.")
         if torch.allclose(got, sum(grads) / len(grads), rtol=1e-4):
@@ -105,7 +109,8 @@ def weighted_mean(average_gradients):
             raise Wrong("It is another gradient than that of all images together.")
     counts = [3, 0]  # a process without an image
     grads = [torch.ones(4), torch.zeros(4)]
-    if not torch.allclose(attempt(average_gradients, grads, counts, when="With an empty share"), grads[0]):
+    got = attempt(average_gradients, grads, counts, when="With an empty share")
+    if not torch.allclose(got.to(grads[0].dtype), grads[0]):
         raise Wrong("With an empty share, whose gradient is 0, it goes wrong.")
     return "That is all the arithmetic there is to data-parallel training."
 
@@ -119,11 +124,15 @@ def weighted_mean(average_gradients):
     ),
 )
 def ring(ring_all_reduce):
+    if not callable(ring_all_reduce):
+        raise Wrong(f"A function is asked for, and that is a {type(ring_all_reduce).__name__}.")
     for processes in (2, 3, int(torch.randint(4, 8, ()))):
         values = torch.randint(1, 100, (processes, processes)).tolist()  # no 0: to send one changes nothing
         log = Ring(values)
         result = ring_all_reduce(log)
         sums = [sum(column) for column in zip(*values)]
+        if log.lists != log.sent:
+            raise Wrong("It writes into `ring.lists` itself: a process has only what `ring.send` brings it.")
         if log.lists == values:
             raise Wrong("No process has anything else than at the start. Use `ring.send`.")
         if result is not None:
@@ -137,23 +146,32 @@ def ring(ring_all_reduce):
             raise Wrong(
                 f"With {processes} processes, {have} of {processes * processes} places have the right sum in the end."
             )
-        if log.messages > 2 * processes * (processes - 1):
-            raise Wrong(f"The sums are right, after {log.messages} messages; it can be done with fewer.")
+        if sum(log.messages) > 2 * processes * (processes - 1):
+            raise Wrong(f"The sums are right, after {sum(log.messages)} messages; it can be done with fewer.")
+        if len(set(log.messages)) > 1:
+            raise Wrong(
+                f"The sums are right, but the work is not shared: one process sent {max(log.messages)} messages and "
+                f"another {min(log.messages)}."
+            )
     return "Each process sent 2 (p - 1) messages of one part, and none of them ever had to wait for a centre."
 
 
 class Ring:
-    """Processes in a ring, each with a list of numbers, which can send one of them to the next."""
+    """Processes in a ring, each with a list of numbers, which can send one of them to the next.
+
+    `messages`: how many each has sent. `sent`: the lists again, changed by messages alone.
+    """
 
     def __init__(self, lists):
-        self.lists = [list(row) for row in lists]
-        self.size, self.messages = len(lists), 0
+        self.lists, self.sent = copy.deepcopy(lists), copy.deepcopy(lists)
+        self.size, self.messages = len(lists), [0] * len(lists)
 
     def send(self, sender, part, add):
         """Process `sender` sends its number `part` to the next, which adds it to its own, or else replaces its own."""
-        self.messages += 1
-        mine, theirs = self.lists[sender], self.lists[(sender + 1) % self.size]
-        theirs[part] = theirs[part] + mine[part] if add else mine[part]
+        self.messages[sender] += 1
+        for lists in (self.lists, self.sent):
+            mine, theirs = lists[sender], lists[(sender + 1) % self.size]
+            theirs[part] = theirs[part] + mine[part] if add else mine[part]
 
 
 @exercise(
@@ -166,6 +184,8 @@ class Ring:
 def three_workers(lines):
     if isinstance(lines, str):
         raise Wrong("That is one text. Keep the lines as they come, one by one.")
+    if isinstance(lines, parallel.Torchrun):
+        raise Wrong("That is the launcher and not what it printed, which is gone when its `with` ends.")
     if not hasattr(lines, "__iter__"):
         raise Wrong(f"A list of the lines that it printed is asked for; that is a {type(lines).__name__}.")
     lines = [str(line) for line in lines]
@@ -176,4 +196,6 @@ def three_workers(lines):
         raise Wrong("That was training, but not with three processes.")
     if not any(line.startswith("loss ") for line in lines):
         raise Wrong("It began with three processes, and did not come to its end.")
+    if any(float(epoch) > 1 for epoch in re.findall(r"^epoch (\d+\.\d+)", text, re.MULTILINE)):
+        raise Wrong("It was to be one epoch, and that was more.")
     return "Three on one machine: good for finding faults, seldom for speed."

@@ -1,8 +1,11 @@
 """The exercises of notebook 6, As fast as the machine."""
 
+import contextlib
 import copy
 import math
+import numbers
 import random
+import statistics
 import time
 from unittest import mock
 
@@ -26,15 +29,19 @@ from .engine import Wrong, attempt, exercise
 )
 def longest_bar(answer):
     try:
-        first, second = map(float, answer)
+        first, second = map(float, [] if isinstance(answer, str) else answer)
     except (TypeError, ValueError):
         raise Wrong("That should be two numbers in brackets, with a comma between them.") from None
+    if math.isnan(first) or math.isnan(second):
+        raise Wrong("One of the two is `nan`, which is no number at all.")
     if math.isclose(first, 10):
         raise Wrong("The loading is ten times as fast, but the epoch has two other parts.")
     if first < 1 or second < 1:
         raise Wrong("A number below 1 would mean slower: which of the two times belongs above the line?")
     if abs(first - 3.5) < 0.006:
         raise Wrong("The first number is the seconds that the epoch takes then, and not how many times as fast it is.")
+    if abs(first - 8 / 6) < 0.006 and abs(second - 8 / 3.5) < 0.006:
+        raise Wrong("Both are needed, but the other way round: the loading comes first.")
     if abs(first - 8 / 3) < 0.006:
         raise Wrong("For the first number the loading has vanished; it takes a tenth of its time.")
     if abs(first - 8 / 3.5) > 0.006:
@@ -54,31 +61,66 @@ def longest_bar(answer):
     ),
 )
 def clock_that_lies(lying_clock):
-    gpu = ladder.ToyGPU()
+    gpu = ShortJobs()
     begin = time.perf_counter()
     seconds = attempt(lying_clock, gpu, when="With a fresh toy")
     truth = time.perf_counter() - begin
-    if not isinstance(seconds, (int, float)) or isinstance(seconds, bool):
+    if not is_number(seconds):
         raise Wrong(f"It should return seconds, a number; it returns {type(seconds).__name__}.")
     if gpu.jobs != 10:
-        raise Wrong(f"It let the toy do {gpu.jobs} jobs, not ten.")
+        raise Wrong(f"The number of jobs that the toy got is {gpu.jobs}, not ten.")
+    if gpu.longest > 0.0031:
+        raise Wrong(f"It gives the toy a job of {gpu.longest:g} s, and that is longer than 3 ms.")
     if gpu.done_at - begin < 0.03:
         raise Wrong("The ten jobs are shorter than 3 ms each.")
     if time.perf_counter() < gpu.done_at:
         raise Wrong("When it returns, the jobs are still in the queue.")
     if seconds <= 0:
         raise Wrong("No clock goes backwards or stands still: measure something, only the wrong thing.")
-    if seconds > truth / 10:
+    if not seconds < truth / 10:
         raise Wrong("That is near the truth. It should measure less than a tenth of it.")
     return "Whenever a speed looks too good, ask where the clock was read."
 
 
+class ShortJobs(ladder.ToyGPU):
+    """A toy that remembers its longest job, and keeps nobody waiting where milliseconds were taken for seconds."""
+
+    longest = 0.0
+
+    def run(self, seconds):
+        self.longest = max(self.longest, seconds)
+        super().run(min(seconds, 0.01))
+
+
+def is_number(value):
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
+
+
 class Reads(TorchDispatchMode):
-    """Within it, counts how often the value of a tensor is read: by `item`, `float`, `int`, `tolist`, a comparison."""
+    """Within it, counts how often the value of a tensor is read: by `item`, `float`, `int`, a comparison, `numpy`..."""
+
+    UNSEEN = ("numpy", "tolist", "cpu")  # which no mode is told of, on a CPU
 
     def __init__(self):
         super().__init__()
-        self.count = 0
+        self.count, self.patches = 0, contextlib.ExitStack()
+
+    def __enter__(self):
+        for name in self.UNSEEN:
+            watched = mock.patch.object(torch.Tensor, name, self.counted(getattr(torch.Tensor, name)))
+            self.patches.enter_context(watched)
+        return super().__enter__()
+
+    def __exit__(self, *error):
+        self.patches.close()
+        return super().__exit__(*error)
+
+    def counted(self, method):
+        def read(*arguments, **options):
+            self.count += 1
+            return method(*arguments, **options)
+
+        return read
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         self.count += func is torch.ops.aten._local_scalar_dense.default
@@ -114,6 +156,8 @@ def one_wait(pass_without_waits):
 def judge_pass(got, net, twin, losses, sizes):
     if isinstance(got, torch.Tensor):
         raise Wrong("It returns a tensor, a promise; at the very end the number itself is wanted.")
+    if not is_number(got):
+        raise Wrong(f"It should return one number, the mean loss; it returns {type(got).__name__}.")
     if not all(torch.allclose(p, q, atol=1e-5) for p, q in zip(net.parameters(), twin.parameters())):
         raise Wrong("The weights do not end where a step on every batch would lead: is each of the four steps there?")
     values = [loss.item() for loss in losses]
@@ -138,7 +182,11 @@ class FakeClock:
     """Time that passes only while one of its functions is called; `calls` says in which order they were."""
 
     def __init__(self):
-        self.now, self.calls = 100.0, ""
+        self.now, self.calls, self.looks = 100.0, "", 0
+
+    def perf_counter(self):
+        self.looks += 1
+        return self.now
 
     def function(self, letter, durations):
         durations = iter(durations)
@@ -165,14 +213,21 @@ def stopwatch(how_much_faster):
         pace = [2.0**i for i in range(rounds)]  # the machine gets slower and slower
         slow = clock.function("s", [500.0, *(ratio * p for ratio, p in zip(ratios, pace))])
         fast = clock.function("f", [900.0, *pace])
-        with mock.patch.object(time, "perf_counter", lambda clock=clock: clock.now):
+        with mock.patch.object(time, "perf_counter", clock.perf_counter), mock.patch.multiple(ladder, **NOT_HERE):
             got = attempt(how_much_faster, slow, fast, rounds, when=f"With {rounds} rounds")
-        judge_stopwatch(got, clock.calls, ratios)
+        judge_stopwatch(got, clock, ratios, pace)
     return "With such a stopwatch you can measure on a busy machine."
 
 
-def judge_stopwatch(got, calls, ratios):
-    rounds, ordered = len(ratios), sorted(ratios)
+def not_here(*_, **__):
+    raise Wrong("It has `ladder` do the work. Here you write it yourself.")
+
+
+NOT_HERE = {"race": not_here, "speedup": not_here, "Laps": not_here}
+
+
+def judge_stopwatch(got, clock, ratios, pace):
+    rounds, ordered, calls = len(ratios), sorted(ratios), clock.calls
     for name, letter in ("slow", "s"), ("fast", "f"):
         if calls.count(letter) == rounds:
             raise Wrong(f"It calls `{name}` only as often as there are rounds: the call that isn't counted is missing.")
@@ -180,13 +235,20 @@ def judge_stopwatch(got, calls, ratios):
             raise Wrong(f"With {rounds} rounds it calls `{name}` {calls.count(letter)} times.")
     if any(set(calls[i : i + 2]) != {"s", "f"} for i in range(0, len(calls), 2)):
         raise Wrong("The two do not take turns: a bad moment would hit only one of them.")
-    if not isinstance(got, (int, float)):
+    if not is_number(got):
         raise Wrong(f"It should return a number; it returns {type(got).__name__}.")
+    if not clock.looks:
+        raise Wrong("It looks at another clock than `time.perf_counter()`, called by its full name.")
     middle = (ordered[rounds // 2] + ordered[-1 - rounds // 2]) / 2
     if math.isclose(got, middle, rel_tol=1e-6):
         return
     if math.isclose(1 / got if got else 0, middle, rel_tol=0.2):
         raise Wrong("That is how many times as long the fast one takes: turn the ratio round.")
+    if rounds % 2 == 0 and any(math.isclose(got, ordered[i], rel_tol=1e-5) for i in (rounds // 2 - 1, rounds // 2)):
+        raise Wrong(f"With {rounds} rounds two ratios are in the middle, and it takes one of them only.")
+    slow = [ratio * p for ratio, p in zip(ratios, pace)]
+    if math.isclose(got, statistics.median(slow) / statistics.median(pace), rel_tol=1e-5):
+        raise Wrong("That is the ratio of two medians, which may come from different rounds; the ratios come first.")
     if got > ordered[-2] + 1e-9:
         raise Wrong("One bad moment in one round has spoilt the result: a median would not notice it.")
     raise Wrong("It is not the median of the ratios, round by round.")
@@ -219,18 +281,22 @@ def random_convolution(plain):
     return nn.Conv2d(*channels, (kh, kw), (sh, sw), padding), *random.sample(range(12, 30), 2)
 
 
-def judge_flop(got, conv, numbers, height, width):
-    truth = 2 * numbers * conv.weight[0].numel()
+def judge_flop(got, conv, count, height, width):
+    truth = 2 * count * conv.weight[0].numel()
+    text = f"For {conv} and a picture of {height} x {width} "
+    if isinstance(got, torch.Tensor) and got.numel() == 1:
+        got = got.item()
+    if not is_number(got):
+        raise Wrong(text + f"it should give a number; it gives {type(got).__name__}.")
     if got == truth:
         return
-    text = f"For {conv} and a picture of {height} x {width} "
     if got == truth // 2:
         raise Wrong(text + "that is the number of multiply-adds; each of them is two operations.")
     if got == truth // conv.in_channels:
         raise Wrong(text + "it looks at one of the channels below only.")
     if got == 2 * conv.weight.numel() * height * width:
         raise Wrong(text + "it takes the size of the picture that goes in for the size of what comes out.")
-    if got == truth + numbers:
+    if got == truth + count:
         raise Wrong(text + "it counts the bias, which was to be left out.")
     if conv.kernel_size[0] == conv.kernel_size[1]:
         raise Wrong(text + f"it says {got}, and that is not right, though this one is square and without padding.")

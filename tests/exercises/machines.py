@@ -28,6 +28,16 @@ TOO_MANY = """p = ring.size
             ring.send(r % p, part, add=False)
         ring.send(p - 2, part, add=False)"""
 
+UNSHARED = """p = ring.size
+    for part in range(p):
+        for r in range(p - 1):
+            ring.send(r, part, add=True)
+        for r in range(p - 1, 2 * p - 2):
+            ring.send(r % p, part, add=False)"""
+BY_HAND = """sums = [sum(column) for column in zip(*ring.lists)]
+    for row in ring.lists:
+        row[:] = sums"""
+
 WRONG = {
     "7.1": [
         ("sent = 61_706", "how many gradients"),
@@ -63,6 +73,10 @@ WRONG = {
         (ring(WRONG_ORDER), "have the right sum"),
         (ring(TOO_MANY), "fewer"),
         (ring("ring.send(0, 0, add=True)\n    return ring.lists"), "return nothing"),
+        ("ring_all_reduce = 'ring'", "A function is asked for"),
+        (ring(UNSHARED), "is not shared"),
+        (ring(BY_HAND), "writes into"),
+        (ring("ring.send(0, ring.size, add=True)"), "IndexError"),
     ],
     "7.5": [
         ("my_lines = 'training on cpu with 3 processes'", "one text"),
@@ -70,5 +84,7 @@ WRONG = {
         ("my_lines = ['training on cpu with 2 processes', 'loss 1.0, train acc 0.5']", "not with three"),
         ("my_lines = ['training on cpu with 3 processes', 'epoch 0.2']", "come to its end"),
         ("my_lines = 3", "A list of the lines"),
+        ("my_lines = parallel.Torchrun(3, '--images=3000')", "the launcher"),
+        ("my_lines = ['training on cpu with 3 processes', 'epoch 1.40, train', 'loss 1.0, train']", "to be one epoch"),
     ],
 }

@@ -56,6 +56,8 @@ WRONG = {
         ("answer = (2.29, float('inf'))", "is not infinite"),
         ("answer = (1.9, 1.33)", "The first number is not the old time"),
         ("answer = 2.29", "two numbers in brackets"),
+        ("answer = (1.33, 2.29)", "the other way round"),
+        ("answer = (float('nan'), float('nan'))", "no number at all"),
     ],
     "6.2": [
         (lying_clock([TEN, "gpu.wait()", READ, "return seconds"]), "near the truth"),
@@ -65,9 +67,10 @@ WRONG = {
         (lying_clock([TEN, "gpu.wait()", "return 0.0"]), "stands still"),
         (lying_clock([TEN, "gpu.wait()", "return 'fast'"]), "seconds, a number"),
         (lying_clock([TEN, READ, "gpu.wait()"]), "returns nothing"),
+        (lying_clock([TEN.replace("0.003", "3"), READ, "gpu.wait()", "return seconds"]), "longer than 3 ms"),
     ],
     "6.3": [
-        (a_pass("total += loss.item() * len(y)", "return total / seen"), "reads a tensor's value"),
+        (a_pass("total += loss.item() * len(y)", "return total / seen"), "value 3 times"),
         (a_pass("total += loss.detach()", "return (total / len(batches)).item()"), "mean over the batches"),
         (a_pass("total += loss.detach() * len(y)", "return total / seen"), "a promise"),
         (a_pass("total += loss.detach()", "return total.item()"), "not the mean over all images"),
@@ -76,6 +79,8 @@ WRONG = {
             "do not end where",
         ),
         (a_pass("total += loss.detach() * len(y)", "total / seen"), "returns nothing"),
+        (a_pass("total += loss.detach().cpu().numpy() * len(y)", "return float(total / seen)"), "value 6 times"),
+        (a_pass("total += loss.detach() * len(y)", "return (total / seen).item(), seen"), "it returns tuple"),
     ],
     "6.4": [
         (stopwatch(f"slow(), fast(); return sum({RATIOS}) / rounds"), "bad moment in one round"),
@@ -95,9 +100,24 @@ WRONG = {
             "turn the ratio round",
         ),
         (stopwatch(f"slow(), fast(); return min({RATIOS})"), "not the median"),
+        ("how_much_faster = 2.5", "A function is asked for"),
         (stopwatch("slow(), fast(); return seconds(slow) / seconds(fast)"), "it calls `slow` 2 times"),
         (stopwatch(f"slow(), fast(); return {RATIOS}"), "it returns list"),
         (stopwatch(f"slow(), fast(); sorted({RATIOS})"), "returns nothing"),
+        (stopwatch(f"slow(), fast(); return sorted({RATIOS})[rounds // 2]"), "one of them only"),
+        (stopwatch(f"slow(), fast(); return min({RATIOS})").replace("perf_counter", "process_time"), "another clock"),
+        (
+            stopwatch(
+                "slow(), fast(); r = [(seconds(slow), seconds(fast)) for _ in range(rounds)]; "
+                "middle = lambda x: (sorted(x)[rounds // 2] + sorted(x)[-1 - rounds // 2]) / 2; "
+                "return middle([a for a, _ in r]) / middle([b for _, b in r])"
+            ),
+            "ratio of two medians",
+        ),
+        (
+            stopwatch('return ladder.speedup(*ladder.race({"slow": slow, "fast": fast}, rounds).values())'),
+            "do the work",
+        ),
     ],
     "6.5": [
         (conv_flop("return places * conv.in_channels * kh * kw"), "each of them is two operations"),
@@ -107,5 +127,6 @@ WRONG = {
         (conv_flop("return 2 * places * conv.in_channels * kh * kw", padding="(0, 0)"), "look at the other arguments"),
         (conv_flop("return places"), "though this one is square"),
         (conv_flop("2 * places"), "returns nothing"),
+        (conv_flop("return f'{2 * places} flop'"), "it gives str"),
     ],
 }
