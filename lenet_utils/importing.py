@@ -6,11 +6,14 @@ import gc
 
 @contextlib.contextmanager
 def no_garbage_collection():
-    """Within it Python's garbage collector rests; after it, it is as it was."""
+    """Within it Python's garbage collector rests; after it, it is as it was, and takes what came meanwhile for old."""
     enabled = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
         if enabled:
+            if not gc.get_freeze_count():  # what somebody has frozen stays so
+                gc.freeze()
+                gc.unfreeze()  # into the oldest generation: the next look at the youngest would visit them all
             gc.enable()

@@ -1,6 +1,7 @@
 """Importing the course: the garbage collector rests while PyTorch is imported, and is then as it was."""
 
 import gc
+import weakref
 
 import pytest
 
@@ -31,3 +32,31 @@ def test_the_collector_works_again_after_an_error():
         assert not gc.isenabled()
         raise KeyError
     assert gc.isenabled()
+
+
+class Thing:
+    """Keeps itself alive, so that only the collector can end it."""
+
+    def __init__(self):
+        self.itself = self
+
+
+def test_what_came_meanwhile_is_old_but_not_immortal():
+    with no_garbage_collection():
+        thing = Thing()
+    assert any(other is thing for other in gc.get_objects(generation=2))
+    gone = weakref.ref(thing)
+    del thing
+    gc.collect()
+    assert gone() is None
+
+
+def test_what_was_frozen_stays_frozen():
+    gc.freeze()
+    try:
+        frozen = gc.get_freeze_count()
+        with no_garbage_collection():
+            pass
+        assert gc.get_freeze_count() == frozen > 0
+    finally:
+        gc.unfreeze()

@@ -200,7 +200,7 @@ def test_the_curve_grows_in_place(lab, page):
     code, prose = nbformat.v4.new_code_cell, nbformat.v4.new_markdown_cell
     lab.write(
         "watched.ipynb",
-        [prose("# Watched"), code(LOAD), code(TRAIN.format(4)), prose(LONG), code("1 + 1"), prose(LONG)],
+        [prose("# Watched"), code(LOAD), code(TRAIN.format(10)), prose(LONG), code("1 + 1"), prose(LONG)],
     )
     open_notebook(lab, page, "watched.ipynb")
     run_all(page, wait=False)
