@@ -143,7 +143,7 @@ def table(results):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--only", nargs="*", choices=ROWS, help="nothing is kept")
     parser.add_argument("--seed", type=int, default=0, help=argparse.SUPPRESS)
@@ -157,6 +157,8 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder, "frameworks.json") if arguments.only else RESULTS
         results = compare(arguments.only or installed(), arguments.epochs, arguments.rounds, path)
+    if not results["runs"]:
+        sys.exit("none of them ran to its end")
     print(table(results))
     if not arguments.only:
         machine.write_between(README, "frameworks", table(results))

@@ -3,7 +3,7 @@
 import time
 
 import numpy as np
-from tinygrad import Tensor, TinyJit, dtypes, nn
+from tinygrad import Context, Tensor, TinyJit, nn
 
 
 class LeNet:
@@ -27,27 +27,30 @@ def train(data, num_epochs, seed, batch_size=256, lr=0.9):
     Tensor.manual_seed(seed)
     random = np.random.default_rng(seed)
     (X, y), (X_test, y_test) = [
-        (Tensor(images[:, None]).cast(dtypes.float32).div(255).realize(), Tensor(labels.astype(np.int32)).realize())
-        for images, labels in data
+        ((images[:, None] / 255).astype(np.float32), labels.astype(np.int32)) for images, labels in data
     ]
     net = LeNet()
     optimizer = nn.optim.SGD(nn.state.get_parameters(net), lr)
 
-    def step(rows):
+    def step(X, y):
         optimizer.zero_grad()
-        loss = net(X[rows]).sparse_categorical_crossentropy(y[rows]).backward()
+        loss = net(X).sparse_categorical_crossentropy(y).backward()
         return loss.realize(*optimizer.schedule_step())
 
-    quick_step, seconds, num_images = TinyJit(step), 0, X.shape[0]
+    quick_step, seconds = TinyJit(step), 0
     count_correct = TinyJit(lambda X, y: (net(X).argmax(1) == y).sum().realize())
     for _ in range(num_epochs):
-        begin, order = time.perf_counter(), random.permutation(num_images).astype(np.int32)
-        for start in range(0, num_images, batch_size):
-            rows = Tensor(order[start : start + batch_size]).realize()
-            loss = (quick_step if len(order) - start >= batch_size else step)(rows)
-        loss.item()  # waits
+        begin, order = time.perf_counter(), random.permutation(len(y))
+        with Context(TRAINING=1):
+            for start in range(0, len(y), batch_size):
+                rows = order[start : start + batch_size]
+                loss = (quick_step if len(rows) == batch_size else step)(*tensors(X[rows], y[rows]))
+            loss.item()  # waits
         seconds += time.perf_counter() - begin
-        tests = [[part[i : i + 250].contiguous().realize() for part in (X_test, y_test)] for i in range(0, 10_000, 250)]
-        correct = sum(count_correct(*batch).item() for batch in tests)
-        accuracy = correct / y_test.shape[0]
-    return {"own_examples_per_sec": num_epochs * num_images / seconds, "test_acc": accuracy}
+        tests = [tensors(X_test[i : i + 250], y_test[i : i + 250]) for i in range(0, len(y_test), 250)]
+        accuracy = sum(count_correct(*batch).item() for batch in tests) / len(y_test)
+    return {"own_examples_per_sec": num_epochs * len(y) / seconds, "test_acc": accuracy}
+
+
+def tensors(*arrays):
+    return [Tensor(array).realize() for array in arrays]
