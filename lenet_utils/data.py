@@ -53,10 +53,17 @@ class Batches:
         return -(-len(self.labels) // self.batch_size)  # rounded up: the last batch may be smaller
 
     def __iter__(self):
+        for rows in self.order().split(self.batch_size):
+            yield self.pick(rows)
+
+    def order(self):
+        """The rows `(n,)` of the next pass, in their order."""
         n = len(self.labels)
-        order = torch.randperm(n) if self.shuffle else torch.arange(n)
-        for rows in order.to(self.labels.device).split(self.batch_size):
-            yield self._to_floats(self.images[rows]), self.labels[rows]
+        return (torch.randperm(n) if self.shuffle else torch.arange(n)).to(self.labels.device)
+
+    def pick(self, rows):
+        """The images and labels `(X, y)` of these rows, as one batch."""
+        return self._to_floats(self.images[rows]), self.labels[rows]
 
     def _to_floats(self, images):
         X = images.unsqueeze(1)  # (N, 28, 28) -> (N, 1, 28, 28)
@@ -72,6 +79,12 @@ class Batches:
         if images is self.images:
             return self
         return Batches(images, labels, self.batch_size, self.shuffle, self.resize)
+
+    def in_batches_of(self, batch_size):
+        """The same, in batches of at least `batch_size` images; itself where they are scaled, and so may be huge."""
+        if self.batch_size >= batch_size or self.resize is not None:
+            return self
+        return Batches(self.images, self.labels, batch_size, self.shuffle)
 
     def __repr__(self):
         order = "shuffled" if self.shuffle else "in order"

@@ -19,8 +19,12 @@ from .build import Declined, load
 def fuse(net, lr, device):
     """`train_epoch` and `evaluate_accuracy_gpu` by the kernel, for SGD at the rate `lr` on the net's own parameters.
 
-    Where the kernel cannot serve, says why in one sentence and returns None.
+    On an NVIDIA GPU by recorded steps. Where the kernel cannot serve, says why in one sentence and returns None.
     """
+    if device.type == "cuda":
+        from ..recorded import record
+
+        return record(net, lr, device)
     try:
         check(net, device)
         kernel = Kernel(load(), net, lr)
@@ -66,6 +70,11 @@ def check(net, device):
     """Raises Declined unless `net` is `lenet()`, or the study note's without the last sigmoid, on the CPU."""
     if device.type != "cpu":
         raise Declined(f"the kernel is for the CPU and the network is on {device}")
+    check_layers(net)
+
+
+def check_layers(net):
+    """Raises Declined unless `net` is `lenet()`, or the study note's without the last sigmoid."""
     if type(net) is not nn.Sequential:
         raise Declined(f"the kernel is for lenet()'s nn.Sequential and the network is a {type(net).__name__}")
     wanted = lenet_layers()

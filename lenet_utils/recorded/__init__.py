@@ -1,0 +1,193 @@
+"""Training steps on a GPU, recorded once and played back: what `train_ch6(..., fused=True)` does there.
+
+Calling an operation takes Python longer than doing one of LeNet's takes a GPU, so a loop that calls them one by one
+leaves the GPU idle most of the time. A CUDA graph holds all operations of many steps, and one call plays them. A recording
+does the same with the same memory every time. So whatever changes from step to step lies on the GPU: which images are
+next, and the running sums.
+"""
+
+import contextlib
+import functools
+import math
+
+import torch
+
+from .. import checks, train
+from ..data import Batches
+from ..fused.build import Declined
+
+MOST_STEPS = 64  # in one recording: enough for its call to cost nothing, and few enough to record in a moment
+
+
+def record(net, lr, device, make_steps=None):
+    """`train_epoch` and `evaluate_accuracy_gpu` by recorded steps, for SGD at the rate `lr` on the net's own parameters.
+
+    `make_steps`: what a step is, `Steps`, with PyTorch's own operations and for any network, unless told otherwise.
+    """
+    player = Player(net, functools.partial(make_steps or Steps, net, lr), device)
+    return functools.partial(train_epoch, player), evaluate_accuracy
+
+
+def train_epoch(player, net, train_iter, optimizer, device, history, animator, stop):
+    """As `train.train_epoch`, but the sums are read once, at the end: until then the GPU has work and no questions."""
+    net.train()
+    if not player.ready_for(train_iter):
+        return train.train_epoch(net, train_iter, optimizer, device, history, animator, stop)
+    epoch, num_batches = len(history), len(train_iter)
+    timer, done, marks = train.Timer(), 0, []
+    player.steps.begin(train_iter.order())
+    for size, count, draws in plan(len(train_iter.labels), train_iter.batch_size):
+        stop.check()
+        player.play(size, count)
+        done += count
+        if draws:
+            marks.append((done, player.steps.sums.clone()))
+    places, sums = zip(*marks)
+    for done, (loss_sum, correct, seen, finite) in zip(places, torch.stack(sums).tolist()):  # waits for the GPU
+        if not math.isfinite(loss_sum):
+            raise train.diverged(loss_sum, finite + 1, num_batches, history)
+        history.points.append((epoch + done / num_batches, loss_sum / seen, correct / seen))
+        if animator:
+            animator.add(history.points[-1][0], (*history.points[-1][1:], None))
+    return loss_sum / seen, correct / seen, int(seen), timer.stop()
+
+
+def plan(num_images, batch_size):
+    """What a pass plays, part by part: images a step, steps, and whether a point of the curve follows.
+
+    >>> plan(60_000, 256)[-3:]
+    [(256, 47, True), (256, 46, False), (96, 1, True)]
+    """
+    full, rest = divmod(num_images, batch_size)
+    draw_every = -(-(full + bool(rest)) // 5)  # rounded up: at most five points an epoch
+    parts, done = [], 0
+    while done < full:
+        count = min(MOST_STEPS, full - done, draw_every - done % draw_every)
+        done += count
+        parts.append((batch_size, count, done % draw_every == 0 or (done == full and not rest)))
+    return parts + [(rest, 1, True)] * bool(rest)
+
+
+def evaluate_accuracy(net, test_iter, device):
+    """As `evaluate_accuracy_gpu`, in large batches: fewer calls for the same images."""
+    return train.evaluate_accuracy_gpu(net, test_iter.in_batches_of(2048) if is_plain(test_iter) else test_iter, device)
+
+
+def is_plain(data_iter):
+    return type(data_iter) is Batches
+
+
+class Steps:
+    """Steps of SGD on the images of `batches` in an order that lies on their device, as do the sums over the steps."""
+
+    def __init__(self, net, lr, batches):
+        self.net, self.lr, self.batches = net, lr, batches
+        self.parameters = [p for p in net.parameters() if p.requires_grad]
+        device = batches.labels.device
+        self.order = torch.arange(len(batches.labels), device=device)  # the rows of this pass
+        self.first = torch.zeros((), dtype=torch.int64, device=device)  # the place in it of the next step's first row
+        self.offsets = torch.arange(batches.batch_size, device=device)
+        self.sums = torch.zeros(4, dtype=torch.float64, device=device)  # as in train.train_epoch
+
+    def begin(self, order):
+        """Begin a pass over the rows `order`, `(n,)`."""
+        self.order.copy_(order)
+        self.first.zero_()
+        self.sums.zero_()
+
+    def take(self, size):
+        """One step on the next `size` images. Does not wait for the device, and always uses the same memory."""
+        X, y = self.batches.pick(self.order[self.first + self.offsets[:size]])
+        for p in self.parameters:
+            p.grad = None
+        y_hat = self.net(X)
+        checks.batch(X, y, next(self.net.parameters()).dtype)
+        checks.logits(y_hat, y)
+        loss = train.cross_entropy(y_hat, y)
+        loss.backward()
+        with torch.no_grad():
+            learning = [p for p in self.parameters if p.grad is not None]
+            torch._foreach_add_(learning, [p.grad for p in learning], alpha=-self.lr)  # all of them by one call
+            new = loss * size, train.count_correct(y_hat, y), loss.new_tensor(size), loss.isfinite()
+            self.sums += torch.stack([value.double() for value in new])
+            self.first += size
+        for p in self.parameters:
+            p.grad = None  # a recording's memory is nobody else's
+
+
+class Player:
+    """Recordings of all parts of a pass over some batches: made when these batches first come, played ever after."""
+
+    def __init__(self, net, make_steps, device):
+        self.net, self.make_steps, self.device = net, make_steps, device
+        self.steps, self.recordings = None, {}
+
+    def ready_for(self, train_iter):
+        """Whether there are recordings for the batches `train_iter`; makes them the first time, or says why not."""
+        if self.steps is None:
+            try:
+                self.record(train_iter)
+            except Declined as reason:
+                print(f"not fused, since {reason}; the training goes on without")
+                self.steps = False
+        return self.steps and self.steps.batches is train_iter
+
+    def record(self, train_iter):
+        """Raises Declined where that cannot be done."""
+        if not is_plain(train_iter):
+            raise Declined(f"only the course's own batches lie on the GPU, and these come from {type(train_iter)}")
+        steps = self.make_steps(train_iter)
+        parts = {(size, count) for size, count, _ in plan(len(train_iter.labels), train_iter.batch_size)}
+        try:
+            with as_it_was(self.net, self.device):
+                self.recordings = self.record_parts(steps, sorted(parts))
+        except RuntimeError as problem:
+            reason = str(problem).strip().splitlines()[0]
+            raise Declined(f"PyTorch cannot record the steps of this network ({reason})") from problem
+        self.steps = steps
+
+    def record_parts(self, steps, parts):
+        """A function that plays it, for every `(size, count)` of `parts`."""
+        works = {part: functools.partial(repeat, steps.take, *part) for part in parts}
+        if self.device.type != "cuda":
+            return works  # nothing is queued, so there are no calls to save
+        # What libraries do on their first call cannot be recorded, and they do it once for each stream.
+        stream, pool = torch.cuda.Stream(self.device), torch.cuda.graph_pool_handle()
+        stream.wait_stream(torch.cuda.current_stream(self.device))
+        with torch.cuda.stream(stream):
+            for size in {size for size, _ in parts}:
+                for _ in range(3):
+                    steps.begin(steps.order)
+                    steps.take(size)
+        torch.cuda.current_stream(self.device).wait_stream(stream)
+        recordings = {}
+        for part, work in works.items():
+            graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(graph, pool=pool, stream=stream):
+                work()
+            recordings[part] = graph.replay
+        return recordings
+
+    def play(self, size, count):
+        self.recordings[size, count]()
+
+
+def repeat(take, size, count):
+    for _ in range(count):
+        take(size)
+
+
+@contextlib.contextmanager
+def as_it_was(net, device):
+    """After it, the weights of `net`, its running averages and the random states are as they were before."""
+    tensors = [*net.parameters(), *net.buffers()]
+    kept = [tensor.detach().clone() for tensor in tensors]
+    try:
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            yield
+    finally:
+        with torch.no_grad():
+            for tensor, value in zip(tensors, kept):
+                tensor.copy_(value)
+            for p in net.parameters():
+                p.grad = None
