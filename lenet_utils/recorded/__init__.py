@@ -1,9 +1,9 @@
 """Training steps on a GPU, recorded once and played back: what `train_ch6(..., fused=True)` does there.
 
 Calling an operation takes Python longer than doing one of LeNet's takes a GPU, so a loop that calls them one by one
-leaves the GPU idle most of the time. A CUDA graph holds all operations of many steps, and one call plays them. A recording
-does the same with the same memory every time. So whatever changes from step to step lies on the GPU: which images are
-next, and the running sums.
+leaves the GPU idle most of the time. A CUDA graph holds all operations of many steps, and one call plays them. Such a
+recording does the same with the same memory every time. So whatever changes from step to step lies on the GPU: which
+images are next, and the running sums.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ MOST_STEPS = 64  # in one recording: enough for its call to cost nothing, and fe
 
 
 def record(net, lr, device, make_steps=None):
-    """`train_epoch` and `evaluate_accuracy_gpu` by recorded steps, for SGD at the rate `lr` on the net's own parameters.
+    """`train_epoch` and `evaluate_accuracy_gpu` by recorded steps of SGD at the rate `lr` on the net's own parameters.
 
     `make_steps`: what a step is, `Steps`, with PyTorch's own operations and for any network, unless told otherwise.
     """
@@ -98,10 +98,10 @@ class Steps:
     def take(self, size):
         """One step on the next `size` images. Does not wait for the device, and always uses the same memory."""
         X, y = self.batches.pick(self.order[self.first + self.offsets[:size]])
+        checks.batch(X, y, next(self.net.parameters()).dtype)
         for p in self.parameters:
             p.grad = None
         y_hat = self.net(X)
-        checks.batch(X, y, next(self.net.parameters()).dtype)
         checks.logits(y_hat, y)
         loss = train.cross_entropy(y_hat, y)
         loss.backward()
