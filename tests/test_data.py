@@ -223,6 +223,18 @@ def test_moving_keeps_batch_size_order_and_size():
     assert (moved.batch_size, moved.shuffle, moved.resize, len(moved)) == (2, True, 14, 3)
 
 
+def test_larger_batches_hold_the_same_images_in_the_same_order(iters):
+    larger = iters[1].in_batches_of(4000)
+    assert [len(y) for _, y in larger] == [4000, 4000, 2000]
+    assert torch.equal(torch.cat([y for _, y in larger]), iters[1].labels)
+    assert larger.in_batches_of(3999) is larger
+
+
+def test_scaled_images_are_not_gathered_into_batches_that_no_memory_holds():
+    scaled = data.Batches(torch.zeros(5, 28, 28, dtype=torch.uint8), torch.arange(5), 2, resize=224)
+    assert scaled.in_batches_of(2048) is scaled
+
+
 def test_nothing_is_written_to_disk(python):
     written = python(WATCH_WRITES)
     assert written == "235 []"

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from lenet_utils import Diverged, History, evaluate_accuracy_gpu, fused, lenet, recorded, train
+from lenet_utils import Diverged, History, fused, lenet, recorded, train
 from lenet_utils.data import Batches
 from lenet_utils.stop import StopBetweenBatches
 
@@ -140,20 +140,6 @@ def test_frozen_weights_stay():
     assert torch.equal(net[1].weight, before[0]) and not torch.equal(net[1].bias, before[1])
 
 
-def test_the_test_runs_in_large_batches_and_says_the_same():
-    calls, net, test_iter = [], small_net()[:6], batches(3000, 100)
-    expected = evaluate_accuracy_gpu(net, test_iter)
-    net.register_forward_pre_hook(lambda module, inputs: calls.append(len(inputs[0])))
-    assert recorded.evaluate_accuracy(net, test_iter, CPU) == expected
-    assert calls == [2048, 952]
-    assert recorded.evaluate_accuracy(net, list(test_iter), CPU) == expected
-
-
-def test_scaled_images_are_not_gathered_into_batches_that_no_memory_holds():
-    scaled = batches(10, 5, resize=56)
-    assert scaled.in_batches_of(2048) is scaled
-
-
 # Nobody waits
 
 
@@ -282,7 +268,7 @@ def test_stop_ends_between_two_parts():
 
 def test_fused_on_a_gpu_means_recorded():
     run_epoch, evaluate = fused.fuse(lenet(), 0.1, CUDA)
-    assert run_epoch.func is recorded.train_epoch and evaluate is recorded.evaluate_accuracy
+    assert run_epoch.func is recorded.train_epoch and evaluate is train.evaluate_accuracy_gpu
 
 
 # On a GPU

@@ -662,6 +662,15 @@ def test_training_moves_the_whole_data_set_at_once():
     assert moved == ["meta", "meta"]
 
 
+@pytest.mark.parametrize(("device", "sizes"), [("cpu", [100] * 30), ("meta", [2048, 952])])
+def test_a_gpu_is_tested_by_few_calls(monkeypatch, device, sizes):
+    monkeypatch.setattr(train, "train_epoch", lambda *_: (1.0, 0.5, 2, 0.1))
+    monkeypatch.setattr(train, "evaluate_accuracy_gpu", lambda net, it, _: seen.extend(len(y) for _, y in it) or 0.5)
+    seen, batches = [], Batches(torch.zeros(3000, 28, 28, dtype=torch.uint8), torch.zeros(3000, dtype=torch.int64), 100)
+    train_ch6(small_net(), batches, batches, 1, 0.1, device, animator=False)
+    assert seen == sizes
+
+
 @pytest.mark.parametrize("label", [-1, -100, 10])
 def test_labels_are_looked_at_before_they_go_to_another_device(label):
     batches = make_batches(4)

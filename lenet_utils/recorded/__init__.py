@@ -25,7 +25,7 @@ def record(net, lr, device, make_steps=None):
     `make_steps`: what a step is, `Steps`, with PyTorch's own operations and for any network, unless told otherwise.
     """
     player = Player(net, functools.partial(make_steps or Steps, net, lr), device)
-    return functools.partial(train_epoch, player), evaluate_accuracy
+    return functools.partial(train_epoch, player), train.evaluate_accuracy_gpu
 
 
 def train_epoch(player, net, train_iter, optimizer, device, history, animator, stop):
@@ -66,15 +66,6 @@ def plan(num_images, batch_size):
         done += count
         parts.append((batch_size, count, done % draw_every == 0 or (done == full and not rest)))
     return parts + [(rest, 1, True)] * bool(rest)
-
-
-def evaluate_accuracy(net, test_iter, device):
-    """As `evaluate_accuracy_gpu`, in large batches: fewer calls for the same images."""
-    return train.evaluate_accuracy_gpu(net, test_iter.in_batches_of(2048) if is_plain(test_iter) else test_iter, device)
-
-
-def is_plain(data_iter):
-    return type(data_iter) is Batches
 
 
 class Steps:
@@ -134,8 +125,8 @@ class Player:
 
     def record(self, train_iter):
         """Raises Declined where that cannot be done."""
-        if not is_plain(train_iter):
-            raise Declined(f"only the course's own batches lie on the GPU, and these come from {type(train_iter)}")
+        if type(train_iter) is not Batches:
+            raise Declined(f"only the course's own batches lie on the GPU, and this is a {type(train_iter).__name__}")
         steps = self.make_steps(train_iter)
         parts = {(size, count) for size, count, _ in plan(len(train_iter.labels), train_iter.batch_size)}
         try:
