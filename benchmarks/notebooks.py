@@ -1,4 +1,7 @@
-"""What each notebook takes, run from top to bottom in a kernel of its own: seconds, CPU seconds, and peak memory."""
+"""What each notebook takes, run from top to bottom in a kernel of its own: seconds, CPU seconds, and peak memory.
+
+A machine with a GPU gets a table of its own in the teacher's guide.
+"""
 
 import argparse
 import json
@@ -50,14 +53,16 @@ def table(results):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("notebooks", nargs="*", type=pathlib.Path, help="by default all, and the numbers are kept")
     chosen = parser.parse_args().notebooks
     runs = [measure(path.resolve()) for path in chosen or sorted(FOLDER.glob("*.ipynb"))]
     results = {"machine": machine.describe(), "runs": runs}
     if not chosen:
-        machine.save(machine.RESULTS / "notebooks.json", results)
-        machine.write_between(FOLDER / "README.md", "measured", table(results))
+        on_gpu = bool(results["machine"]["gpu"])
+        machine.save(machine.RESULTS / ("notebooks_gpu.json" if on_gpu else "notebooks.json"), results)
+        mark = "measured on a GPU" if on_gpu else "measured"
+        machine.write_between(FOLDER / "README.md", mark, table(results))
     print(table(results))
 
 

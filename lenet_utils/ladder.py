@@ -13,6 +13,7 @@ from . import train
 from .model import lenet
 from .plot import STYLES
 from .pooling import quick_pooling
+from .stop import StopBetweenBatches
 from .train import train_ch6
 
 # The stopwatch
@@ -108,27 +109,30 @@ class OneByOne(torch.utils.data.Dataset):
         return to_tensor(picture), int(self.labels[i])
 
 
-def rung(batches, *, wait=False, pooling=False, channels_last=False, bfloat16=False, compiled=False, lr=0.9):
+def rung(
+    batches, *, wait=False, pooling=False, channels_last=False, bfloat16=False, compiled=False, lr=0.9, device="cpu"
+):
     """A function that trains a LeNet on `batches` once, and returns the mean loss. It goes on where it ended.
 
     `wait`: read the loss of every batch. `pooling`: by whole tensors, as in `train_ch6`. `channels_last`: that layout
     in memory, and PyTorch's optimiser with one call for all parameters. `bfloat16`: forward with 16-bit numbers.
-    `compiled`: by `torch.compile`.
+    `compiled`: by `torch.compile`; a text names its mode. `device`: where the network lives, and where each batch goes that is not there.
     """
-    net = fresh_lenet()
+    net = fresh_lenet().to(device)
     if pooling:
         quick_pooling(net).__enter__()  # for good: this network is nobody else's
     optimizer = train.SGD(net.parameters(), lr)
     if channels_last:
         net.to(memory_format=torch.channels_last)
         optimizer = torch.optim.SGD(net.parameters(), lr, fused=True)
-    forward = torch.compile(net) if compiled else net
+    forward = torch.compile(net, mode=None if compiled is True else compiled) if compiled else net
 
     def train_pass():
         sums = train.Accumulator(2)  # loss x images, images
         for X, y in batches:
+            X, y = X.to(device), y.to(device)
             optimizer.zero_grad()
-            with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+            with torch.autocast(X.device.type, torch.bfloat16, enabled=bfloat16):
                 y_hat = forward(X)
             loss = F.cross_entropy(y_hat.float(), y)
             loss.backward()
@@ -155,7 +159,25 @@ def fused_rung(batches, lr=0.9):
     return train_pass
 
 
-def d2l_rung(batches, lr=0.9):
+def recorded_rung(batches, lr=0.9, make_steps=None):
+    """As `rung`, by steps that are recorded once and played, where `batches` lie: `train_ch6(..., fused=True)` on a GPU.
+
+    `make_steps`: as in `recorded.record`.
+    """
+    from .recorded import record
+
+    device = batches.labels.device
+    net = fresh_lenet().to(device)
+    run_epoch, _ = record(net, lr, device, make_steps)
+
+    def train_pass():
+        with StopBetweenBatches() as stop:
+            return run_epoch(net, batches, None, device, train.History(str(device)), None, stop)[0]
+
+    return train_pass
+
+
+def d2l_rung(batches, lr=0.9, device="cpu"):
     """As `rung`, by d2l's own `train_ch6`, without its drawing; None where d2l is not installed."""
     try:
         from d2l import torch as d2l
@@ -167,7 +189,7 @@ def d2l_rung(batches, lr=0.9):
         animator, d2l.Animator = d2l.Animator, Blank
         try:
             with contextlib.redirect_stdout(io.StringIO()):
-                d2l.train_ch6(net, batches, few, 1, lr, torch.device("cpu"))
+                d2l.train_ch6(net, batches, few, 1, lr, torch.device(device))
         finally:
             d2l.Animator = animator
 

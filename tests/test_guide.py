@@ -11,6 +11,7 @@ import pytest
 COURSE = pathlib.Path(__file__).parent.parent
 GUIDE = (COURSE / "notebooks" / "README.md").read_text("utf-8")
 README = (COURSE / "README.md").read_text("utf-8")
+BENCHMARKS = (COURSE / "benchmarks" / "README.md").read_text("utf-8")
 RESULTS = COURSE / "benchmarks" / "results"
 NOTEBOOKS = sorted(path.stem for path in (COURSE / "notebooks").glob("*.ipynb"))
 GIGABYTE = 1000  # in MB; Binder guarantees one
@@ -29,6 +30,15 @@ def benchmark(name, monkeypatch):
 def test_the_guide_has_the_measured_numbers(monkeypatch, name, mark):
     results = json.loads((RESULTS / f"{name}.json").read_text())
     written = GUIDE.split(f"<!-- {mark} -->\n")[1].split(f"\n<!-- end of {mark} -->")[0]
+    assert written == benchmark(name, monkeypatch).table(results)
+
+
+@pytest.mark.parametrize("name", ["frameworks", "gpu"])
+def test_the_benchmarks_page_has_the_measured_numbers(monkeypatch, name):
+    if not (RESULTS / f"{name}.json").exists():
+        pytest.skip(f"{name}.json: not measured yet")
+    results = json.loads((RESULTS / f"{name}.json").read_text())
+    written = BENCHMARKS.split(f"<!-- {name} -->\n")[1].split(f"\n<!-- end of {name} -->")[0]
     assert written == benchmark(name, monkeypatch).table(results)
 
 

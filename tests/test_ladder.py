@@ -89,6 +89,19 @@ def test_the_fused_rung_learns_the_same():
     assert ladder.fused_rung(batches)() == pytest.approx(ladder.rung(batches)(), abs=1e-5)
 
 
+def test_the_recorded_rung_learns_the_same():
+    batches = Batches(IMAGES, LABELS, 8)
+    recorded, plain = ladder.recorded_rung(batches), ladder.rung(batches)
+    for _ in range(3):
+        assert recorded() == pytest.approx(plain(), abs=1e-6)
+
+
+def test_a_rung_on_another_device_moves_there():
+    """On "meta", whose tensors have no values, all goes well until the loss is read."""
+    with pytest.raises(RuntimeError, match="meta"):
+        ladder.rung(Batches(IMAGES, LABELS, 8), device="meta")()
+
+
 def test_a_rung_leaves_the_random_state_alone():
     before = torch.get_rng_state()
     ladder.rung(Batches(IMAGES, LABELS, 8))

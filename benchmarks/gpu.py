@@ -1,0 +1,163 @@
+"""On an NVIDIA GPU: the rungs of notebook 6 that need one, whole runs with their tests, and what many seeds learn.
+
+The rungs train on all 60,000 images once a round, without tests, in turns; medians. A first pass, which is not counted
+among them, pays for compiling and recording: the warm-up. The whole runs are the study note's: ten epochs, a test after
+each, called as a learner calls them. Waits: how often Python waits for the GPU in one pass. Without a GPU it says so.
+"""
+
+import argparse
+import contextlib
+import functools
+import io
+import pathlib
+import statistics
+import time
+import warnings
+
+import machine
+import torch
+
+import lenet_utils as d2l
+from lenet_utils import ladder
+from lenet_utils.data import Batches, read_split
+
+README, RESULTS = machine.RESULTS.parent / "README.md", machine.RESULTS / "gpu.json"
+LR, EPOCHS = 0.9, 10
+
+
+def rungs(device, images, labels):
+    """A function that makes each rung, by name, from the slowest on."""
+    from lenet_utils.recorded.kernels import KernelSteps  # needs Triton, which comes with PyTorch for such GPUs
+
+    travelling = Batches(images, labels, 256, shuffle=True)
+    there = travelling.to(device)
+    one_by_one = torch.utils.data.DataLoader(ladder.OneByOne(images, labels), 256, shuffle=True, num_workers=4)
+    make = functools.partial(ladder.rung, device=device)
+    return {
+        "d2l": lambda: ladder.d2l_rung(one_by_one, device=device),
+        "images travel": lambda: make(travelling, wait=True),
+        "images there": lambda: make(there, wait=True),
+        "no waiting": lambda: make(there),
+        "compiled": lambda: make(there, compiled=True),
+        "compiled and recorded": lambda: make(there, compiled="reduce-overhead"),
+        "recorded": lambda: ladder.recorded_rung(there),
+        "kernels": lambda: ladder.recorded_rung(there, make_steps=KernelSteps),
+    }
+
+
+def race_rungs(device, images, labels, rounds):
+    """For each rung that runs here: images a second, the seconds of every round, the warm-up, and the waits."""
+    made, results = {}, {}
+    for name, make in rungs(device, images, labels).items():
+        begin = time.perf_counter()
+        try:
+            train_pass = make()
+            if train_pass is None:
+                print(f"{name}: not installed", flush=True)
+                continue
+            train_pass()
+        except Exception as problem:  # no compiler, a GPU too old for a kernel: the other rungs are worth their numbers
+            print(f"{name}: {type(problem).__name__}: {str(problem).splitlines()[0]}", flush=True)
+            continue
+        made[name] = train_pass
+        results[name] = {"rung": name, "warm_up_seconds": round(time.perf_counter() - begin, 2)}
+        results[name]["waits"] = waits(train_pass)
+    for name, seconds in ladder.race(made, rounds).items():
+        results[name]["images_per_sec"] = round(len(labels) / statistics.median(seconds))
+        results[name]["seconds"] = [round(s, 5) for s in seconds]
+        print(results[name], flush=True)
+    return list(results.values())
+
+
+def waits(train_pass):
+    """How often `train_pass` waits for the GPU."""
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        torch.cuda.set_sync_debug_mode("warn")
+        try:
+            train_pass()
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+    return sum("synchroniz" in str(warning.message) for warning in seen)
+
+
+def whole_run(device, iters, seed, **options):
+    """The note's ten epochs with their tests: seconds by the wall clock, test accuracy, memory."""
+    torch.manual_seed(seed)
+    torch.cuda.reset_peak_memory_stats(device)
+    begin = time.perf_counter()
+    with contextlib.redirect_stdout(io.StringIO()):
+        history = d2l.train_ch6(d2l.lenet(), *iters, EPOCHS, LR, device, animator=False, **options)
+    return {
+        "seed": seed,
+        "seconds": round(time.perf_counter() - begin, 3),
+        "own_examples_per_sec": round(history.examples_per_sec),
+        "test_acc": round(history.test_acc[-1], 4),
+        "gpu_peak_mb": round(torch.cuda.max_memory_allocated(device) / 1e6),
+    }
+
+
+def whole_runs(device, seeds):
+    """Eager and recorded ones, in turns, a pair for every seed."""
+    iters = d2l.load_data_fashion_mnist(256, device=device)
+    sides, runs = {"eager": {}, "recorded": {"fused": True}}, []
+    for seed in range(-1, seeds):  # the first pair warms up, and is not kept
+        for side, options in sides.items():
+            run = {"side": side, **whole_run(device, iters, max(0, seed), **options)}
+            if seed >= 0:
+                runs.append(run)
+                print(run, flush=True)
+    return runs
+
+
+def table(results):
+    """What was measured, in Markdown, as it stands in README.md."""
+    about = results["machine"]
+    lines = ["| rung | images a second | waits in a pass | warm-up, seconds |", "|---|---|---|---|"]
+    lines += [
+        "| {rung} | {images_per_sec:,} | {waits:,} | {warm_up_seconds} |".format(**row) for row in results["rungs"]
+    ]
+    lines += ["", "| ten epochs with their tests | seconds, median | test accuracy: lowest, median, highest |"]
+    lines.append("|---|---|---|")
+    for side in dict.fromkeys(run["side"] for run in results["runs"]):
+        runs = [run for run in results["runs"] if run["side"] == side]
+        accuracy = [run["test_acc"] for run in runs]
+        seconds = statistics.median(run["seconds"] for run in runs)
+        spread = f"{min(accuracy):.3f}, {statistics.median(accuracy):.3f}, {max(accuracy):.3f}"
+        lines.append(f"| {side} | {seconds:.2f} | {spread} |")
+    num_seeds = len({run["seed"] for run in results["runs"]})
+    lines += [
+        "",
+        f"One {about['gpu']}, Python {about['python']}, PyTorch {about['torch']}, Triton {results['triton']}, "
+        f"{about['date']}. Rungs: medians of {results['rounds']} rounds; runs: {num_seeds} seeds.",
+    ]
+    return "\n".join(lines)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seeds", type=int, default=12)
+    parser.add_argument("--out", default=None, help="a folder to write gpu.json to, instead of results/ and README.md")
+    asked = parser.parse_args()
+    if not torch.cuda.is_available():
+        raise SystemExit("there is no NVIDIA GPU on this machine, and everything here measures one")
+    import triton
+
+    warnings.filterwarnings("ignore", "This DataLoader will create")
+    device = torch.device("cuda:0")
+    results = {
+        "machine": machine.describe(),
+        "triton": triton.__version__,
+        "rounds": asked.rounds,
+        "rungs": race_rungs(device, *read_split("train"), asked.rounds),
+        "runs": whole_runs(device, asked.seeds),
+    }
+    machine.save(pathlib.Path(asked.out, "gpu.json") if asked.out else RESULTS, results)
+    print(table(results))
+    if not asked.out:
+        machine.write_between(README, "gpu", table(results))
+
+
+if __name__ == "__main__":
+    main()
