@@ -56,12 +56,12 @@ def wait_asleep():
 
     By default they spin for milliseconds, each on a core of its own. Beside one busy process on two cores, that
     made a training run up to ten times slower. Going to sleep at once has its price, too: a thread has to be
-    woken for every operation. To look a thousand times first, some microseconds, costs neighbours hardly anything
+    woken for every operation. To look some thousand times first, a tenth of a millisecond, costs neighbours little
     and bridges most of the short gaps: `benchmarks/waiting.py` measures it.
     """
     if "torch" not in sys.modules and "OMP_WAIT_POLICY" not in os.environ:
         os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
-        os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # GCC's OpenMP, the one in PyTorch's wheels for Linux
+        os.environ.setdefault("GOMP_SPINCOUNT", "4000")  # GCC's OpenMP, the one in PyTorch's wheels for Linux
 
 
 def limit_threads(root="/"):

@@ -71,6 +71,27 @@ MUTATIONS = {
         "test_train.py",
         "without_a_gradient",
     ),
+    "recorded steps that do not move on": (
+        "recorded/__init__.py",
+        "self.first += size",
+        "pass",
+        "test_recorded.py",
+        "equal_eager_ones",
+    ),
+    "a recording that leaves its trials in the weights": (
+        "recorded/__init__.py",
+        "                tensor.copy_(value)",
+        "                pass",
+        "test_recorded.py",
+        "trains_on_as_it_was",
+    ),
+    "recorded sums that are read part by part": (
+        "recorded/__init__.py",
+        "marks.append((done, player.steps.sums.clone()))",
+        "marks.append((done, torch.tensor(player.steps.sums.tolist())))",
+        "test_recorded.py",
+        "read_once",
+    ),
     "weights that do not start afresh": (
         "train.py",
         "net.apply(init_weights)",
