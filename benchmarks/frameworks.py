@@ -156,7 +156,7 @@ def draw(results):
     bars = axes.barh([name.replace("`", "") for name in names], [speeds[name] for name in names], color=colors)
     axes.bar_label(bars, fmt="{:,.0f}", padding=3)
     about = results["machine"]
-    axes.set(xlabel=f"images a second, tests and compiling included; {about['cores']} cores of an {about['cpu']}")
+    axes.set(xlabel=f"images a second, tests and compiling included\n{about['cores']} cores of an {about['cpu']}")
     axes.xaxis.set_major_formatter("{x:,.0f}")
     axes.margins(x=0.12)
     figure.savefig(PICTURE, dpi=110)

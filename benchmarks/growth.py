@@ -12,6 +12,7 @@ import time
 
 import machine
 
+README = machine.RESULTS.parent / "README.md"
 NUMBERS = machine.RESULTS / "growth.json"
 PICTURE = machine.RESULTS / "growth.png"
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
@@ -79,7 +80,6 @@ def sweep(rounds, sides):
                 runs.append({"side": side, **point, **machine.measure_afresh(__file__, "--side", side, *flags)})
                 print(runs[-1], flush=True)
         machine.save(NUMBERS, {"machine": machine.describe(), "rounds": number + 1, "runs": runs})
-    return runs
 
 
 def curve(runs, side, name, quantity):
@@ -121,18 +121,26 @@ def draw(runs):
     figure.savefig(PICTURE, dpi=110)
 
 
-def table(runs):
-    lines = ["              " + "".join(f"{side:>24}" for side in SIDES)]
-    for name in PANELS:
-        for value in SWEEPS[name]:
-            cells = []
-            for side in SIDES:
+def table(results):
+    """What was measured, in Markdown, as it stands in README.md."""
+    runs, about = results["runs"], results["machine"]
+    sides = [side for side in SIDES if any(run["side"] == side for run in runs)]
+    cells = "".join(f" {side}: images a second | peak MB |" for side in sides)
+    lines = ["| | |" + cells, "|---|---|" + "---|---|" * len(sides)]
+    for name, (label, *_) in PANELS.items():
+        for value in sorted({run[name] for run in runs}):
+            line = f"| {label} | {value:,} |"
+            for side in sides:
                 values, rates = curve(runs, side, name, rate)
                 peaks = curve(runs, side, name, lambda run: run["peak_mb"])[1]
-                at = values.index(value) if value in values else None
-                cells.append("-" if at is None else f"{rates[at]:9,.0f}/s {peaks[at]:6,.0f} MB")
-            lines.append(f"{name:7}{value:7,}" + "".join(f"{cell:>24}" for cell in cells))
-    return "\n".join(lines)
+                at = values.index(value)
+                line += f" {rates[at]:,.0f} | {peaks[at]:,.0f} |"
+            lines.append(line)
+    about_runs = (
+        f"Medians of {results['rounds']} rounds; {about['cores']} cores of an {about['cpu']}, "
+        f"Python {about['python']}, PyTorch {about['torch']}, {about['date']}."
+    )
+    return "\n".join([*lines, "", about_runs])
 
 
 def main():
@@ -145,14 +153,14 @@ def main():
     asked = parser.parse_args()
     if asked.side:
         return print(json.dumps(measure(asked.side, asked.batch, asked.images, asked.cores)))
-    if asked.draw:
-        runs = json.loads(NUMBERS.read_text())["runs"]
-    else:
+    if not asked.draw:
         import lenet_utils
 
-        runs = sweep(asked.rounds, SIDES if lenet_utils.try_gpu().type == "cpu" else SIDES[:1])
-    draw(runs)
-    print(table(runs))
+        sweep(asked.rounds, SIDES if lenet_utils.try_gpu().type == "cpu" else SIDES[:1])
+    results = json.loads(NUMBERS.read_text())
+    draw(results["runs"])
+    print(table(results))
+    machine.write_between(README, "growth", table(results))
 
 
 if __name__ == "__main__":

@@ -169,7 +169,7 @@ def test_waiting_threads_sleep(python):
     forget = "import os; os.environ.pop('OMP_WAIT_POLICY', None); "
     assert python("import os; " + code, OMP_WAIT_POLICY="") == "None"
     assert python("import os; " + code, OMP_WAIT_POLICY="ACTIVE") == "ACTIVE None"
-    assert python(forget + code) == "PASSIVE 1000"
+    assert python(forget + code) == "PASSIVE 4000"
     assert python(forget + code, GOMP_SPINCOUNT="7") == "PASSIVE 7"
     assert python(forget + "import torch; " + code) == "None None"
 
