@@ -6,7 +6,9 @@ import re
 import pytest
 import torch
 from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from lenet_utils import Diverged, History, fused, lenet, recorded, train
 from lenet_utils.data import Batches
@@ -164,6 +166,43 @@ def test_steps_wait_for_nobody():
         steps.take(size)
     with pytest.raises(RuntimeError, match="meta"):
         steps.sums.tolist()
+
+
+class Travels(TorchDispatchMode):
+    """Notes the operations whose tensors do not all lie on the GPU: a recording can hold none of them."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen, self.count = [], 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        out = function(*args, **kwargs or {})
+        tensors = [x for x in tree_leaves((args, kwargs, out)) if torch.is_tensor(x)]
+        self.count += 1
+        if {x.device.type for x in tensors} - {"cuda"}:
+            self.seen.append(function)
+        return out
+
+
+def test_a_step_moves_nothing_to_or_from_the_gpu(monkeypatch):
+    """On a pretended GPU, whose tensors have a place and no values. Its backward pass alone needs a real one."""
+
+    def backward(loss):
+        for p in net.parameters():
+            p.grad = torch.zeros_like(p)
+
+    monkeypatch.setattr(torch.Tensor, "backward", backward)
+    with FakeTensorMode(), torch.device("cuda"):
+        net = lenet()
+        images, labels = torch.zeros(50, 28, 28, dtype=torch.uint8), torch.zeros(50, dtype=torch.int64)
+        steps = recorded.Steps(net, 0.1, Batches(images, labels, 8))
+        with Travels() as travels:
+            steps.take(8)
+            steps.take(2)
+        assert not travels.seen and travels.count > 60
+        with Travels() as travels:
+            steps.sums.new_tensor(8)  # such a small thing is made on the CPU, and sent
+        assert travels.seen
 
 
 def test_the_sums_are_read_once_an_epoch(monkeypatch):

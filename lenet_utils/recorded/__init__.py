@@ -99,7 +99,7 @@ class Steps:
         with torch.no_grad():
             learning = [p for p in self.parameters if p.grad is not None]
             torch._foreach_add_(learning, [p.grad for p in learning], alpha=-self.lr)  # all of them by one call
-            new = loss * size, train.count_correct(y_hat, y), loss.new_tensor(size), loss.isfinite()
+            new = loss * size, train.count_correct(y_hat, y), torch.full_like(loss, size), loss.isfinite()
             self.sums += torch.stack([value.double() for value in new])
             self.first += size
         for p in self.parameters:
