@@ -116,7 +116,7 @@ def rung(
 
     `wait`: read the loss of every batch. `pooling`: by whole tensors, as in `train_ch6`. `channels_last`: that layout
     in memory, and PyTorch's optimiser with one call for all parameters. `bfloat16`: forward with 16-bit numbers.
-    `compiled`: by `torch.compile`; a text names its mode. `device`: where the network lives, and where each batch goes that is not there.
+    `compiled`: by `torch.compile`; a text names its mode. `device`: of the network; batches from elsewhere travel.
     """
     net = fresh_lenet().to(device)
     if pooling:
@@ -160,7 +160,7 @@ def fused_rung(batches, lr=0.9):
 
 
 def recorded_rung(batches, lr=0.9, make_steps=None):
-    """As `rung`, by steps that are recorded once and played, where `batches` lie: `train_ch6(..., fused=True)` on a GPU.
+    """As `rung`, by recorded steps where `batches` lie: on a GPU what `train_ch6(..., fused=True)` does.
 
     `make_steps`: as in `recorded.record`.
     """
