@@ -27,8 +27,6 @@ LR, EPOCHS = 0.9, 10
 
 def rungs(device, images, labels):
     """A function that makes each rung, by name, from the slowest on."""
-    from lenet_utils.recorded.kernels import KernelSteps  # needs Triton, which comes with PyTorch for such GPUs
-
     travelling = Batches(images, labels, 256, shuffle=True)
     there = travelling.to(device)
     one_by_one = torch.utils.data.DataLoader(ladder.OneByOne(images, labels), 256, shuffle=True, num_workers=4)
@@ -41,8 +39,14 @@ def rungs(device, images, labels):
         "compiled": lambda: make(there, compiled=True),
         "compiled and recorded": lambda: make(there, compiled="reduce-overhead"),
         "recorded": lambda: ladder.recorded_rung(there),
-        "kernels": lambda: ladder.recorded_rung(there, make_steps=KernelSteps),
+        "kernels": lambda: kernels_rung(there),
     }
+
+
+def kernels_rung(batches):
+    from lenet_utils.recorded.kernels import KernelSteps  # needs Triton, which comes with PyTorch for such GPUs
+
+    return ladder.recorded_rung(batches, make_steps=KernelSteps)
 
 
 def race_rungs(device, images, labels, rounds):
