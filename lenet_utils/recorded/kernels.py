@@ -31,61 +31,63 @@ from ..fused import check_layers, lenet_layers
 from ..fused.build import Declined
 from . import Steps
 
-ROUNDED, EXACT = tl.constexpr("tf32"), tl.constexpr("tf32x3")
 GROUP = 16  # images that a program of the linear layers takes: the fewest rows that a tensor core takes
+OPTIONS = {"num_stages": 1, "enable_fp_fusion": True}
 
 
 class KernelSteps(Steps):
     """As `Steps`, for `lenet()` and the study note's network only. Raises Declined for any other."""
 
     def __init__(self, net, lr, batches):
-        super().__init__(net, lr, batches)
         check_layers(net)
+        super().__init__(net, lr, batches)
         check_tensors(self.parameters, batches)
         self.last_sigmoid = len(net) == len(lenet_layers())
-        images = triton.cdiv(batches.batch_size, GROUP) * GROUP
+        images = triton.cdiv(batches.batch_size, GROUP) * GROUP + 1  # the last one is never used, only read past the end
 
         def room(*shape):
             return torch.zeros(images, *shape, device=batches.labels.device)
 
         self.pixels = room(32, 32)  # 0 to 255, with a border of zeros: TF32 holds them exactly
         self.g1, self.p1 = room(2, 12, 196), room(196, 6)  # (dy; c, dx; q) and (q; c)
-        self.g2, self.p2 = room(2, 2, 400), room(400)  # (dy; dx; o, q) and (o, q), as nn.Flatten has it
+        self.g2, self.p2 = room(4, 400), room(400)  # (corner; o, q) and (o, q), as nn.Flatten has it
         self.h1, self.h2 = room(128), room(128)  # of which 120 and 84 are used
         self.d1, self.d2, self.d3 = room(128), room(128), room(16)
-        self.dz2, self.spread = room(2, 2, 400), room(30, 140)
+        self.dz2, self.spread = room(4, 400), room(30, 140)
         self.outcome = room(2)  # loss, whether right
-        self.dw1, self.dw2 = room(2, 32, 8), room(2576)  # partial sums: (dx; j; c) and (ky, j, o), then o
+        self.dw1, self.dw2 = room(2, 32, 8), room(2576)  # each image's part: (dx; j; c) and (ky, j, o), then o
 
     def take(self, size):
+        """One step on the next `size` images: five launches and nothing else."""
         w1, b1, w2, b2, w3, b3, w4, b4, w5, b5 = self.parameters
-        groups, pairs = triton.cdiv(size, GROUP), triton.cdiv(size, 2)
+        groups = triton.cdiv(size, GROUP)
         forward_convolutions[(size,)](
-            self.batches.images, self.order, self.first, w1, b1, w2, b2, self.pixels, self.g1, self.p1, self.g2, self.p2,
-            num_warps=8,
+            self.batches.images, self.order, self.first, w1, b1, w2, b2,
+            self.pixels, self.g1, self.p1, self.g2, self.p2, num_warps=8, **OPTIONS,
         )  # fmt: skip
-        hidden[(groups, 8)](self.p2, w3, b3, self.h1, size, num_warps=8)
+        hidden[(groups, 8)](self.p2, w3, b3, self.h1, size, num_warps=8, **OPTIONS)
         dense[(groups, 7)](
             self.batches.labels, self.order, self.first, self.h1, self.g2, w3, w4, b4, w5, b5,
-            self.h2, self.d3, self.d2, self.d1, self.dz2, self.outcome, size, self.last_sigmoid, num_warps=8,
+            self.h2, self.d3, self.d2, self.d1, self.dz2, self.outcome, size, self.last_sigmoid, num_warps=8, **OPTIONS,
         )  # fmt: skip
-        backward[(size + pairs + 67,)](
+        backward[(2 * size + 67,)](
             self.dz2, self.pixels, self.g1, self.p1, self.p2, self.h1, self.h2, self.d1, self.d2, self.d3, self.spread,
-            w2, w3, b3, w4, b4, w5, b5, self.dw1, self.dw2, size, self.lr, num_warps=4,
+            w2, w3, b3, w4, b4, w5, b5, self.dw1, self.dw2, size, self.lr, num_warps=4, **OPTIONS,
         )  # fmt: skip
         update[(41 + 26,)](
-            w1, b1, w2, b2, self.dw1, self.dw2, self.outcome, self.sums, self.first, size, self.lr, num_warps=4
-        )
+            w1, b1, w2, b2, self.dw1, self.dw2, self.outcome, self.sums, self.first, size, self.lr,
+            num_warps=4, **OPTIONS,
+        )  # fmt: skip
 
 
 def check_tensors(parameters, batches):
-    if batches.images.dtype != torch.uint8 or batches.images.shape[1:] != (28, 28) or batches.resize is not None:
-        raise Declined(f"the kernels are for bytes (n, 28, 28) and the images are {batches.images.dtype} "
-                       f"{tuple(batches.images.shape)}")  # fmt: skip
-    if not all(tensor.is_contiguous() for tensor in [*parameters, batches.images, batches.labels]):
-        raise Declined("the kernels are for tensors that lie in memory without gaps")
-    lowest, highest = torch.aminmax(batches.labels)
-    if lowest < 0 or highest > 9:  # waits for the GPU, once
+    images = batches.images
+    if images.dtype != torch.uint8 or images.shape[1:] != (28, 28) or batches.resize is not None:
+        raise Declined(f"the kernels are for bytes (n, 28, 28) and the images are {images.dtype} {tuple(images.shape)}")
+    if not all(tensor.is_contiguous() for tensor in [*parameters, images, batches.labels]):
+        raise Declined("the kernels are for tensors that lie in memory in one piece, and one of the network's does not")
+    lowest, highest = torch.aminmax(batches.labels)  # waits for the GPU, once
+    if lowest < 0 or highest > 9:
         raise checks.impossible_labels(10)
 
 
@@ -98,37 +100,58 @@ def sigmoid(x):
 
 
 @triton.jit
+def product(a, b):
+    """The matrix product of `a` and `b` by tensor cores, for which they are rounded to 10 bits."""
+    return tl.dot(a, b, input_precision="tf32")
+
+
+@triton.jit
+def exact_product(a, b):
+    """The same to float32's precision: the rounded parts, and what the rounding took off, times each other."""
+    a_rounded, b_rounded = rounded(a), rounded(b)
+    return product(a - a_rounded, b_rounded) + product(a_rounded, b - b_rounded) + product(a_rounded, b_rounded)
+
+
+@triton.jit
+def rounded(x):
+    """To the nearest number of 10 bits: half of the last one is added, and those below are dropped."""
+    return ((x.to(tl.int32, bitcast=True) + 0x1000) & -0x2000).to(tl.float32, bitcast=True)
+
+
+@triton.jit
 def patches(pixels, image, dy, q):
     """The pixels `(len(q), 32)` that conv1 sees at the corners `dy` of the places `q`: 5 rows (ky) of 6 (v = kx + dx).
 
-    A q above 195 and a j above 29 give some pixel, for which there is a zero weight or a zero gradient.
+    A q above 195 gives the last place's, and a j above 29 the next row's: a zero stands for them in the other factor.
     """
-    q, j = tl.minimum(q, 195)[:, None], tl.minimum(tl.arange(0, 32), 29)[None, :]
+    q, j = tl.minimum(q, 195)[:, None], tl.arange(0, 32)[None, :]
     return tl.load(pixels + image * 1024 + (2 * (q // 14) + dy + j // 6) * 32 + 2 * (q % 14) + j % 6)
 
 
 @triton.jit
-def windows(p1, image, u):
-    """The row u = dy + ky of p1 that conv2 sees at both corners dx of all 25 places: `(64, 32)`, (dx, q) by (kx, channel).
+def windows(p1, image, KY: tl.constexpr, ROWS: tl.constexpr):
+    """What the rows KY, KY + 1, ... of conv2's kernels see at its 128 places: `(128, ROWS * 32)`.
 
-    Of the 32 places 25 are real, and of the 32 columns 30: the others repeat the last one.
+    A place m is a corner and one of 32 q, of which 25 are real; a column is a row ky and one of 32 j, of which 30 are.
+    The others give numbers for which, again, there are zeros.
     """
-    m = tl.arange(0, 64)
-    q, j = tl.minimum(m % 32, 24)[:, None], tl.minimum(tl.arange(0, 32), 29)[None, :]
-    return tl.load(p1 + image * 1176 + ((2 * (q // 5) + u) * 14 + 2 * (q % 5) + m[:, None] // 32) * 6 + j)
-
-
-@triton.jit
-def corners(maps, image, dy):
-    """Where `(64, 16)` values, (dx, q) by channel, lie in maps `(images, dy, dx, o, q)`; and which of them are real."""
-    m, o = tl.arange(0, 64)[:, None], tl.arange(0, 16)[None, :]
-    return maps + ((image * 2 + dy) * 2 + m // 32) * 400 + o * 25 + m % 32, m % 32 < 25
+    m, k = tl.arange(0, 128)[:, None], tl.arange(0, ROWS * 32)[None, :]
+    q = tl.minimum(m % 32, 24)
+    y, x = 2 * (q // 5) + m // 64, 2 * (q % 5) + m // 32 % 2
+    return tl.load(p1 + image * 1176 + ((y + KY + k // 32) * 14 + x) * 6 + k % 32)
 
 
 @triton.jit
 def weights_2(w2, ky, j, o):
-    """Row `ky` of conv2's kernels, (kx, channel) = j; `j` and `o` broadcast against each other."""
+    """conv2's weights for the row `ky` of its kernels and (kx, channel) = `j`; the three broadcast."""
     return tl.load(w2 + o * 150 + (j % 6) * 25 + ky * 5 + j // 6, mask=(j < 30) & (ky < 5), other=0.0)
+
+
+@triton.jit
+def corners(maps, image):
+    """Where conv2's values, `(128, 16)`, lie in `maps`, `(images, corner, o, q)`; and which of them are real."""
+    m, o = tl.arange(0, 128)[:, None], tl.arange(0, 16)[None, :]
+    return maps + (image * 4 + m // 32) * 400 + o * 25 + m % 32, (m % 32 < 25) & (o < 16)
 
 
 # Forward
@@ -154,7 +177,7 @@ def forward_convolutions(images, order, first, w1, b1, w2, b2, pixels, g1, p1, g
     bias = tl.load(b1 + c, mask=c < 6, other=0.0)
     total = tl.zeros((256, 16), tl.float32)
     for dy in tl.static_range(2):
-        s = sigmoid(tl.dot(patches(pixels, image, dy, q), w, input_precision=ROUNDED) + bias)
+        s = sigmoid(product(patches(pixels, image, dy, q), w) + bias)
         to = g1 + ((image * 2 + dy) * 12 + n) * 196 + q[:, None]
         tl.store(to, s * (1 - s) / 4, mask=(q[:, None] < 196) & (n < 12))
         total += s
@@ -163,22 +186,12 @@ def forward_convolutions(images, order, first, w1, b1, w2, b2, pixels, g1, p1, g
     tl.store(p1 + (image * 196 + q[:, None]) * 6 + channel, pooled, mask=(q[:, None] < 196) & (channel < 6))
     tl.debug_barrier()
 
-    # Row u of p1 serves the upper corners with the kernel's row u, and the lower ones with row u - 1.
-    upper, lower = tl.zeros((64, 16), tl.float32), tl.zeros((64, 16), tl.float32)
-    above = weights_2(w2, 0, j, n)
-    for u in tl.static_range(6):
-        seen = windows(p1, image, u)
-        if u > 0:
-            lower = tl.dot(seen, above, lower, input_precision=ROUNDED)
-        if u < 5:
-            above = weights_2(w2, u, j, n)
-            upper = tl.dot(seen, above, upper, input_precision=ROUNDED)
-    bias = tl.load(b2 + n)
-    upper, lower = sigmoid(upper + bias), sigmoid(lower + bias)
-    to, real = corners(g2, image, 0)
-    tl.store(to, upper * (1 - upper) / 4, mask=real)
-    tl.store(to + 800, lower * (1 - lower) / 4, mask=real)
-    pooled = tl.sum(tl.reshape(upper + lower, (2, 32, 16)), axis=0) / 4
+    k = tl.arange(0, 128)[:, None]
+    z = product(windows(p1, image, 0, 4), weights_2(w2, k // 32, k % 32, n))
+    s = sigmoid(z + product(windows(p1, image, 4, 1), weights_2(w2, 4, j, n)) + tl.load(b2 + n))
+    to, real = corners(g2, image)
+    tl.store(to, s * (1 - s) / 4, mask=real)
+    pooled = tl.sum(tl.reshape(s, (4, 32, 16)), axis=0) / 4
     q = tl.arange(0, 32)[:, None]
     tl.store(p2 + image * 400 + n * 25 + q, pooled, mask=q < 25)
 
@@ -191,7 +204,7 @@ def hidden(p2, w3, b3, h1, size):
     feature = tl.arange(0, 8)[:, None, None] * 64 + tl.arange(0, 64)[None, None, :]
     x = tl.load(p2 + image * 400 + feature, mask=(feature < 400) & (image < size), other=0.0)
     w = tl.load(w3 + unit * 400 + feature, mask=(feature < 400) & (unit < 120), other=0.0)
-    z = tl.sum(tl.dot(x, tl.permute(w, (0, 2, 1)), input_precision=EXACT), axis=0)  # (16 images, 16 units)
+    z = tl.sum(exact_product(x, tl.permute(w, (0, 2, 1))), axis=0)  # (16 images, 16 units)
     image = (tl.program_id(0) * 16 + tl.arange(0, 16))[:, None]
     unit = (tl.program_id(1) * 16 + tl.arange(0, 16))[None, :]
     z += tl.load(b3 + unit, mask=unit < 120, other=0.0)
@@ -209,39 +222,37 @@ def dense(
     image = tl.program_id(0) * 16 + tl.arange(0, 16)
     rows, k, o = image[:, None], tl.arange(0, 128)[None, :], tl.arange(0, 128)[:, None]
     f, t = (tl.program_id(1) * 64 + tl.arange(0, 64))[None, :], tl.arange(0, 16)
-    W4 = tl.load(w4 + o * 120 + k, mask=(o < 84) & (k < 120), other=0.0)
     W5 = tl.load(w5 + t[:, None] * 84 + k, mask=(t[:, None] < 10) & (k < 84), other=0.0)
-    W3 = tl.load(w3 + o * 400 + f, mask=(o < 120) & (f < 400), other=0.0)
     H1 = tl.load(h1 + rows * 128 + k)
-    b4_ = tl.load(b4 + k, mask=k < 84, other=0.0)
-    b5_ = tl.load(b5 + t, mask=t < 10, other=-float("inf"))[None, :]  # six classes that no image is of
     label = tl.load(labels + tl.load(order + tl.load(first) + image, mask=image < size, other=0))
-
-    H2 = tl.dot(H1, tl.trans(W4), input_precision=EXACT) + b4_
+    H2 = exact_product(H1, tl.trans(tl.load(w4 + o * 120 + k, mask=(o < 84) & (k < 120), other=0.0)))
+    H2 += tl.load(b4 + k, mask=k < 84, other=0.0)
     if LAST_SIGMOID:
         H2 = tl.where(k < 84, sigmoid(H2), 0.0)
-    logits = tl.dot(H2, tl.trans(W5), input_precision=EXACT) + b5_
-    highest = tl.max(logits, axis=1)
+    logits = exact_product(H2, tl.trans(W5)) + tl.load(b5 + t, mask=t < 10, other=-float("inf"))[None, :]
+    highest = tl.max(logits, axis=1)  # the six classes too many have -inf
     e = tl.exp(logits - highest[:, None])
     total = tl.sum(e, axis=1)
     is_label = t[None, :] == label[:, None]
     D3 = tl.where(rows < size, (e / total[:, None] - is_label.to(tl.float32)) / size, 0.0)
-    D2 = tl.dot(D3, W5, input_precision=EXACT)
+    D2 = exact_product(D3, W5)
     if LAST_SIGMOID:
         D2 *= H2 * (1 - H2)
-    D1 = tl.dot(D2, W4, input_precision=EXACT) * H1 * (1 - H1)
-    dp2 = tl.dot(D1, W3, input_precision=EXACT)
-    for corner in tl.static_range(4):
-        at = (rows * 4 + corner) * 400 + f
-        tl.store(dz2 + at, dp2 * tl.load(g2 + at, mask=f < 400, other=0.0), mask=f < 400)
     if tl.program_id(1) == 0:
-        tl.store(h2 + rows * 128 + k, H2)
-        tl.store(d3 + rows * 16 + t[None, :], D3)
-        tl.store(d2 + rows * 128 + k, D2)
-        tl.store(d1 + rows * 128 + k, D1)
         loss = tl.log(total) + highest - tl.sum(tl.where(is_label, logits, 0.0), axis=1)
         tl.store(outcome + image * 2, loss)
         tl.store(outcome + image * 2 + 1, (tl.argmax(logits, axis=1) == label).to(tl.float32))
+        tl.store(h2 + rows * 128 + k, H2)
+        tl.store(d3 + rows * 16 + t[None, :], D3)
+        tl.store(d2 + rows * 128 + k, D2)
+    # Loaded a second time, as registers are few.
+    D1 = exact_product(D2, tl.load(w4 + o * 120 + k, mask=(o < 84) & (k < 120), other=0.0)) * H1 * (1 - H1)
+    if tl.program_id(1) == 0:
+        tl.store(d1 + rows * 128 + k, D1)
+    dp2 = exact_product(D1, tl.load(w3 + o * 400 + f, mask=(o < 120) & (f < 400), other=0.0))
+    for corner in tl.static_range(4):
+        at = (rows * 4 + corner) * 400 + f
+        tl.store(dz2 + at, dp2 * tl.load(g2 + at, mask=f < 400, other=0.0), mask=f < 400)
 
 
 # Back through the convolutions, and the linear layers' step
@@ -253,13 +264,12 @@ def backward(
 ):  # fmt: skip
     """Three kinds of programs, which need not wait for one another; the longest ones begin first."""
     i = tl.program_id(0)
-    pairs = (size + 1) // 2
     if i < size:
         gradient_1(dz2, pixels, g1, spread, w2, dw1, i)
-    elif i < size + pairs:
-        gradient_2(dz2, p1, dw2, i - size, size)
+    elif i < 2 * size:
+        gradient_2(dz2, p1, dw2, i - size)
     else:
-        i -= size + pairs
+        i -= 2 * size
         if i < 52:
             update_linear(p2, d1, w3, b3, i // 13, i % 13, 400, 120, 400, 128, size, lr)
         elif i < 64:
@@ -277,7 +287,7 @@ def spread_rows(dz2, w2, image, r, KY: tl.constexpr, ROWS: tl.constexpr):
     y = Y - ky[None, :]
     at = image * 1600 + ((y % 2) * 2 + x % 2) * 400 + o[None, :] * 25 + (y // 2) * 5 + x // 2
     d = tl.load(dz2 + at, mask=(y >= 0) & (y < 10) & (Y < 14), other=0.0)
-    return tl.dot(d, weights_2(w2, ky[:, None], j, o[:, None]), input_precision=ROUNDED)
+    return product(d, weights_2(w2, ky[:, None], j, o[:, None]))
 
 
 @triton.jit
@@ -309,7 +319,7 @@ def gradient_1(dz2, pixels, g1, spread, w2, dw1, image):
             dz1 = dp1 * tl.load(g1 + at, mask=(Y < 14) & (n < 12), other=0.0)
             gradient_bias += dz1
             seen = patches(pixels, image, dy, q)
-            gradient = tl.dot(tl.trans(seen), dz1, gradient, input_precision=ROUNDED)
+            gradient += product(tl.trans(seen), dz1)
     to = dw1 + (image * 2 + n % 2) * 256 + n // 2
     tl.store(to + j[:, None] * 8, gradient / 255, mask=j[:, None] < 30)
     # The bias's sums go where `update` finds them as the 26th place of the kernel: row 30 for dx = 0, 31 for dx = 1.
@@ -317,57 +327,32 @@ def gradient_1(dz2, pixels, g1, spread, w2, dw1, image):
 
 
 @triton.jit
-def gradient_2(dz2, p1, dw2, pair, size):
-    """The gradient of conv2's weights from two images: five matrices (kx, channel) by o, one for each ky."""
-    r0, r1 = tl.zeros((32, 16), tl.float32), tl.zeros((32, 16), tl.float32)
-    r2, r3 = tl.zeros((32, 16), tl.float32), tl.zeros((32, 16), tl.float32)
-    r4 = tl.zeros((32, 16), tl.float32)
-    bias = tl.zeros((64, 16), tl.float32)
-    for image in range(2 * pair, tl.minimum(2 * pair + 2, size)):
-        at, real = corners(dz2, image, 0)
-        upper = tl.load(at, mask=real, other=0.0)
-        lower = tl.load(at + 800, mask=real, other=0.0)
-        bias += upper + lower
-        seen = tl.trans(windows(p1, image, 0))
-        r0 = tl.dot(seen, upper, r0, input_precision=ROUNDED)
-        seen = tl.trans(windows(p1, image, 1))
-        r0 = tl.dot(seen, lower, r0, input_precision=ROUNDED)
-        r1 = tl.dot(seen, upper, r1, input_precision=ROUNDED)
-        seen = tl.trans(windows(p1, image, 2))
-        r1 = tl.dot(seen, lower, r1, input_precision=ROUNDED)
-        r2 = tl.dot(seen, upper, r2, input_precision=ROUNDED)
-        seen = tl.trans(windows(p1, image, 3))
-        r2 = tl.dot(seen, lower, r2, input_precision=ROUNDED)
-        r3 = tl.dot(seen, upper, r3, input_precision=ROUNDED)
-        seen = tl.trans(windows(p1, image, 4))
-        r3 = tl.dot(seen, lower, r3, input_precision=ROUNDED)
-        r4 = tl.dot(seen, upper, r4, input_precision=ROUNDED)
-        seen = tl.trans(windows(p1, image, 5))
-        r4 = tl.dot(seen, lower, r4, input_precision=ROUNDED)
-    o = tl.arange(0, 16)
-    to = dw2 + pair * 2576 + tl.arange(0, 32)[:, None] * 16 + o[None, :]
-    tl.store(to, r0)
-    tl.store(to + 512, r1)
-    tl.store(to + 1024, r2)
-    tl.store(to + 1536, r3)
-    tl.store(to + 2048, r4)
-    tl.store(dw2 + pair * 2576 + 2560 + o, tl.sum(bias, axis=0))
+def gradient_2(dz2, p1, dw2, image):
+    """The gradient of conv2's weights from one image: a row for each ky and j, a column for each o."""
+    at, real = corners(dz2, image)
+    d = tl.load(at, mask=real, other=0.0)
+    k, o = tl.arange(0, 128)[:, None], tl.arange(0, 16)[None, :]
+    to = dw2 + image * 2576
+    tl.store(to + k * 16 + o, product(tl.trans(windows(p1, image, 0, 4)), d))
+    tl.store(to + 2048 + tl.arange(0, 32)[:, None] * 16 + o, product(tl.trans(windows(p1, image, 4, 1)), d))
+    tl.store(to + 2560 + o, tl.sum(d, axis=0)[None, :])
 
 
 @triton.jit
-def update_linear(x, d, w, b, tile, column, INS: tl.constexpr, OUTS: tl.constexpr, X: tl.constexpr, D: tl.constexpr,
-                  size, lr):  # fmt: skip
+def update_linear(
+    x, d, w, b, tile, column, INS: tl.constexpr, OUTS: tl.constexpr, X: tl.constexpr, D: tl.constexpr, size, lr
+):  # fmt: skip
     """32 x 32 weights of a linear layer learn from the whole batch. `X`, `D`: the widths of the rows of `x` and `d`."""
-    out, feature = tile * 32 + tl.arange(0, 32), column * 32 + tl.arange(0, 32)
-    gradient, gradient_bias = tl.zeros((32, 32), tl.float32), tl.zeros((32,), tl.float32)
+    out, feature = (tile * 32 + tl.arange(0, 32))[:, None], (column * 32 + tl.arange(0, 32))[None, :]
+    gradient, gradient_bias = tl.zeros((32, 32), tl.float32), tl.zeros((32, 1), tl.float32)
     for start in range(0, size, 64):
         image = start + tl.arange(0, 64)
-        given = tl.load(d + image[None, :] * D + out[:, None], mask=(image[None, :] < size) & (out[:, None] < OUTS), other=0.0)
-        seen = tl.load(x + image[:, None] * X + feature[None, :], mask=(image[:, None] < size) & (feature[None, :] < INS), other=0.0)
-        gradient = tl.dot(given, seen, gradient, input_precision=EXACT)
-        gradient_bias += tl.sum(given, axis=1)
-    learn(w + out[:, None] * INS + feature[None, :], gradient, lr, (out[:, None] < OUTS) & (feature[None, :] < INS))
-    learn(b + out, gradient_bias, lr, out + column * 128 < OUTS)  # the first column's programs do it
+        given = tl.load(d + image[None, :] * D + out, mask=(image[None, :] < size) & (out < OUTS), other=0.0)
+        seen = tl.load(x + image[:, None] * X + feature, mask=(image[:, None] < size) & (feature < INS), other=0.0)
+        gradient += exact_product(given, seen)
+        gradient_bias += tl.sum(given, axis=1)[:, None]
+    learn(w + out * INS + feature, gradient, lr, (out < OUTS) & (feature < INS))
+    learn(b + out, gradient_bias, lr, out + column * 128 < OUTS)  # only where the column is the first
 
 
 @triton.jit
@@ -380,31 +365,42 @@ def learn(weights, gradient, lr, mask):
 
 @triton.jit
 def update(w1, b1, w2, b2, dw1, dw2, outcome, sums, first, size, lr):
-    """Adds up the images' parts of the convolutions' gradients, 64 or 8 weights a program, always in the same order."""
+    """Adds up the images' parts of the convolutions' gradients, always in the same order, and the outcomes."""
     i = tl.program_id(0)
-    images = tl.arange(0, 64)[:, None]
     if i < 41:
-        at = i * 64 + tl.arange(0, 64)  # (ky, kx, channel, o), then the bias
-        total = tl.zeros((64,), tl.float32)
-        for start in range(0, (size + 1) // 2, 64):
-            real = (start + images < (size + 1) // 2) & (at[None, :] < 2576)
-            total += tl.sum(tl.load(dw2 + (start + images) * 2576 + at[None, :], mask=real, other=0.0), axis=0)
-        o, j, ky = at % 16, at // 16 % 32, at // 512
-        learn(w2 + o * 150 + (j % 6) * 25 + ky * 5 + j // 6, total, lr, (ky < 5) & (j < 30))
-        learn(b2 + o, total, lr, (at >= 2560) & (at < 2576))
+        update_2(w2, b2, dw2, i, size, lr)
     else:
-        i -= 41  # a place (ky, kx) of the kernel, or 25, the bias: both dx have a part of it
-        j, c = i // 5 * 6 + i % 5, tl.arange(0, 8)
-        total = tl.zeros((8,), tl.float32)
-        for start in range(0, size, 64):
-            at = dw1 + (start + images) * 512 + j * 8 + c[None, :]
-            real = start + images < size
-            both = tl.load(at, mask=real, other=0.0) + tl.load(at + 256 + 8, mask=real, other=0.0)
-            total += tl.sum(both, axis=0)
-        learn(w1 + c * 25 + i, total, lr, (c < 6) & (c * 0 + i < 25))
-        learn(b1 + c, total, lr, (c < 6) & (c * 0 + i == 25))
-        if i == 25:
+        update_1(w1, b1, dw1, i - 41, size, lr)
+        if i == 41:
             add_up(outcome, sums, first, size)
+
+
+@triton.jit
+def update_2(w2, b2, dw2, part, size, lr):
+    """64 of conv2's weights, (ky, kx, channel, o), or its biases, which come last."""
+    k = part * 64 + tl.arange(0, 64)
+    total = tl.zeros((64,), tl.float32)
+    for start in range(0, size, 64):
+        image = start + tl.arange(0, 64)[:, None]
+        each = tl.load(dw2 + image * 2576 + k[None, :], mask=(image < size) & (k[None, :] < 2576), other=0.0)
+        total += tl.sum(each, axis=0)
+    o, j, ky = k % 16, k // 16 % 32, k // 512
+    learn(w2 + o * 150 + (j % 6) * 25 + ky * 5 + j // 6, total, lr, (ky < 5) & (j < 30))
+    learn(b2 + o, total, lr, (k >= 2560) & (k < 2576))
+
+
+@triton.jit
+def update_1(w1, b1, dw1, place, size, lr):
+    """conv1's weights at one of the 25 places (ky, kx), or its biases: number 25. Both dx have a part of each."""
+    c = tl.arange(0, 8)
+    weight, total = c * 25 + place, tl.zeros((8,), tl.float32)
+    for start in range(0, size, 64):
+        image = start + tl.arange(0, 64)[:, None]
+        at = dw1 + image * 512 + (place // 5 * 6 + place % 5) * 8 + c[None, :]
+        each = tl.load(at, mask=image < size, other=0.0) + tl.load(at + 256 + 8, mask=image < size, other=0.0)
+        total += tl.sum(each, axis=0)
+    learn(w1 + weight, total, lr, (c < 6) & (weight < c * 25 + 25))
+    learn(b1 + c, total, lr, (c < 6) & (weight == c * 25 + 25))
 
 
 @triton.jit
