@@ -53,7 +53,7 @@ class KernelSteps(Steps):
         self.g2, self.p2 = room(4, 400), room(400)  # (corner; o, q) and (o, q), as nn.Flatten has it
         self.h1, self.h2 = room(128), room(128)  # of which 120 and 84 are used
         self.d1, self.d2, self.d3 = room(128), room(128), room(16)
-        self.dz2, self.spread = room(4, 400), room(30, 140)
+        self.dz2, self.spread = room(16, 10, 10), room(30, 140)
         self.outcome = room(2)  # loss, whether right
         self.dw1, self.dw2 = room(2, 32, 8), room(2576)  # each image's part: (dx; j; c) and (ky, j, o), then o
 
@@ -109,7 +109,7 @@ def product(a, b):
 def exact_product(a, b):
     """The same to float32's precision: the rounded parts, and what the rounding took off, times each other."""
     a_rounded, b_rounded = rounded(a), rounded(b)
-    return product(a - a_rounded, b_rounded) + product(a_rounded, b - b_rounded) + product(a_rounded, b_rounded)
+    return product(a - a_rounded, b_rounded) + product(a_rounded, b_rounded) + product(a_rounded, b - b_rounded)
 
 
 @triton.jit
@@ -251,8 +251,9 @@ def dense(
         tl.store(d1 + rows * 128 + k, D1)
     dp2 = exact_product(D1, tl.load(w3 + o * 400 + f, mask=(o < 120) & (f < 400), other=0.0))
     for corner in tl.static_range(4):
-        at = (rows * 4 + corner) * 400 + f
-        tl.store(dz2 + at, dp2 * tl.load(g2 + at, mask=f < 400, other=0.0), mask=f < 400)
+        at = rows * 1600 + f // 25 * 100 + (2 * (f % 25 // 5) + corner // 2) * 10 + 2 * (f % 5) + corner % 2
+        slope = tl.load(g2 + (rows * 4 + corner) * 400 + f, mask=f < 400, other=0.0)
+        tl.store(dz2 + at, dp2 * slope, mask=f < 400)
 
 
 # Back through the convolutions, and the linear layers' step
@@ -283,11 +284,11 @@ def spread_rows(dz2, w2, image, r, KY: tl.constexpr, ROWS: tl.constexpr):
     """What the rows KY, KY + 1, ... of conv2's kernels spread to the rows of p1. See `gradient_1`."""
     k, j = tl.arange(0, ROWS * 16), tl.arange(0, 32)[None, :]
     o, ky = k % 16, KY + k // 16
-    Y, x = (r // 10)[:, None], (r % 10)[:, None]
-    y = Y - ky[None, :]
-    at = image * 1600 + ((y % 2) * 2 + x % 2) * 400 + o[None, :] * 25 + (y // 2) * 5 + x // 2
-    d = tl.load(dz2 + at, mask=(y >= 0) & (y < 10) & (Y < 14), other=0.0)
-    return product(d, weights_2(w2, ky[:, None], j, o[:, None]))
+    place = r[:, None] - 10 * ky[None, :]  # (Y - ky, x)
+    at = dz2 + image * 1600 + o[None, :] * 100 + place
+    return product(
+        tl.load(at, mask=(place >= 0) & (place < 100), other=0.0), weights_2(w2, ky[:, None], j, o[:, None])
+    )
 
 
 @triton.jit
@@ -305,33 +306,34 @@ def gradient_1(dz2, pixels, g1, spread, w2, dw1, image):
         tl.store(spread + (image * 30 + j[None, :]) * 140 + r[:, None], given, mask=real)
     tl.debug_barrier()
 
-    gradient, gradient_bias = tl.zeros((32, 16), tl.float32), tl.zeros((128, 16), tl.float32)
-    for part in range(2):
-        q = part * 128 + tl.arange(0, 128)
-        Y, X, channel = (q // 14)[:, None], (q % 14)[:, None], n // 2
-        dp1 = tl.zeros((128, 16), tl.float32)
+    gradient, gradient_bias = tl.zeros((16, 32), tl.float32), tl.zeros((64, 16), tl.float32)
+    for part in range(4):
+        q = part * 64 + tl.arange(0, 64)
+        Y, X, channel = (q // 14)[:, None], (q % 14)[:, None], tl.arange(0, 8)[None, :]
+        dp1 = tl.zeros((64, 8), tl.float32)
         for kx in tl.static_range(5):
             real = (Y < 14) & (X >= kx) & (X < kx + 10) & (channel < 6)
             at = (image * 30 + kx * 6 + channel) * 140 + Y * 10 + X - kx
             dp1 += tl.load(spread + at, mask=real, other=0.0)
+        dp1 = tl.reshape(tl.join(dp1, dp1), (64, 16))  # for both dx
         for dy in tl.static_range(2):
             at = ((image * 2 + dy) * 12 + n) * 196 + q[:, None]
             dz1 = dp1 * tl.load(g1 + at, mask=(Y < 14) & (n < 12), other=0.0)
             gradient_bias += dz1
-            seen = patches(pixels, image, dy, q)
-            gradient += product(tl.trans(seen), dz1)
+            gradient += product(tl.trans(dz1), patches(pixels, image, dy, q))
+    n = tl.arange(0, 16)
     to = dw1 + (image * 2 + n % 2) * 256 + n // 2
-    tl.store(to + j[:, None] * 8, gradient / 255, mask=j[:, None] < 30)
+    tl.store(to[:, None] + j[None, :] * 8, gradient / 255, mask=j[None, :] < 30)
     # The bias's sums go where `update` finds them as the 26th place of the kernel: row 30 for dx = 0, 31 for dx = 1.
-    tl.store(to + (30 + n % 2) * 8, tl.sum(gradient_bias, axis=0)[None, :])
+    tl.store(to + (30 + n % 2) * 8, tl.sum(gradient_bias, axis=0))
 
 
 @triton.jit
 def gradient_2(dz2, p1, dw2, image):
     """The gradient of conv2's weights from one image: a row for each ky and j, a column for each o."""
-    at, real = corners(dz2, image)
-    d = tl.load(at, mask=real, other=0.0)
     k, o = tl.arange(0, 128)[:, None], tl.arange(0, 16)[None, :]
+    y, x = 2 * (k % 32 // 5) + k // 64, 2 * (k % 32 % 5) + k // 32 % 2  # k being a place here, as in `windows`
+    d = tl.load(dz2 + image * 1600 + o * 100 + y * 10 + x, mask=k % 32 < 25, other=0.0)
     to = dw2 + image * 2576
     tl.store(to + k * 16 + o, product(tl.trans(windows(p1, image, 0, 4)), d))
     tl.store(to + 2048 + tl.arange(0, 32)[:, None] * 16 + o, product(tl.trans(windows(p1, image, 4, 1)), d))
@@ -345,8 +347,8 @@ def update_linear(
     """32 x 32 weights of a linear layer learn from the whole batch. `X`, `D`: the widths of the rows of `x` and `d`."""
     out, feature = (tile * 32 + tl.arange(0, 32))[:, None], (column * 32 + tl.arange(0, 32))[None, :]
     gradient, gradient_bias = tl.zeros((32, 32), tl.float32), tl.zeros((32, 1), tl.float32)
-    for start in range(0, size, 64):
-        image = start + tl.arange(0, 64)
+    for start in range(0, size, 32):
+        image = start + tl.arange(0, 32)
         given = tl.load(d + image[None, :] * D + out, mask=(image[None, :] < size) & (out < OUTS), other=0.0)
         seen = tl.load(x + image[:, None] * X + feature, mask=(image[:, None] < size) & (feature < INS), other=0.0)
         gradient += exact_product(given, seen)
