@@ -43,7 +43,9 @@ class KernelSteps(Steps):
         super().__init__(net, lr, batches)
         check_tensors(self.parameters, batches)
         self.last_sigmoid = len(net) == len(lenet_layers())
-        images = triton.cdiv(batches.batch_size, GROUP) * GROUP + 1  # the last one is never used, only read past the end
+        images = (
+            triton.cdiv(batches.batch_size, GROUP) * GROUP + 1
+        )  # the last one is never used, only read past the end
 
         def room(*shape):
             return torch.zeros(images, *shape, device=batches.labels.device)
@@ -129,8 +131,8 @@ def patches(pixels, image, dy, q):
 
 
 @triton.jit
-def windows(p1, image, KY: tl.constexpr, ROWS: tl.constexpr):
-    """What the rows KY, KY + 1, ... of conv2's kernels see at its 128 places: `(128, ROWS * 32)`.
+def windows(p1, image, ky, ROWS: tl.constexpr):
+    """What the rows ky, ky + 1, ... of conv2's kernels see at its 128 places: `(128, ROWS * 32)`.
 
     A place m is a corner and one of 32 q, of which 25 are real; a column is a row ky and one of 32 j, of which 30 are.
     The others give numbers for which, again, there are zeros.
@@ -138,7 +140,7 @@ def windows(p1, image, KY: tl.constexpr, ROWS: tl.constexpr):
     m, k = tl.arange(0, 128)[:, None], tl.arange(0, ROWS * 32)[None, :]
     q = tl.minimum(m % 32, 24)
     y, x = 2 * (q // 5) + m // 64, 2 * (q % 5) + m // 32 % 2
-    return tl.load(p1 + image * 1176 + ((y + KY + k // 32) * 14 + x) * 6 + k % 32)
+    return tl.load(p1 + image * 1176 + ((y + ky + k // 32) * 14 + x) * 6 + k % 32)
 
 
 @triton.jit
@@ -220,17 +222,20 @@ def dense(
 ):  # fmt: skip
     """From h1 of 16 images to dz2 for 64 of their features. The seven programs of 16 images repeat what they share."""
     image = tl.program_id(0) * 16 + tl.arange(0, 16)
-    rows, k, o = image[:, None], tl.arange(0, 128)[None, :], tl.arange(0, 128)[:, None]
-    f, t = (tl.program_id(1) * 64 + tl.arange(0, 64))[None, :], tl.arange(0, 16)
-    W5 = tl.load(w5 + t[:, None] * 84 + k, mask=(t[:, None] < 10) & (k < 84), other=0.0)
-    H1 = tl.load(h1 + rows * 128 + k)
+    rows, t = image[:, None], tl.arange(0, 16)
+    k, o = tl.arange(0, 128)[None, :], tl.arange(0, 128)[:, None]  # of the 84 units h2
     label = tl.load(labels + tl.load(order + tl.load(first) + image, mask=image < size, other=0))
-    H2 = exact_product(H1, tl.trans(tl.load(w4 + o * 120 + k, mask=(o < 84) & (k < 120), other=0.0)))
+    H2 = tl.zeros((16, 128), tl.float32)
+    for start in range(0, 128, 64):  # the 120 units h1 in two parts, as registers are few
+        unit = start + tl.arange(0, 64)[None, :]
+        w = tl.load(w4 + o * 120 + unit, mask=(o < 84) & (unit < 120), other=0.0)
+        H2 += exact_product(tl.load(h1 + rows * 128 + unit), tl.trans(w))
     H2 += tl.load(b4 + k, mask=k < 84, other=0.0)
     if LAST_SIGMOID:
         H2 = tl.where(k < 84, sigmoid(H2), 0.0)
+    W5 = tl.load(w5 + t[:, None] * 84 + k, mask=(t[:, None] < 10) & (k < 84), other=0.0)
     logits = exact_product(H2, tl.trans(W5)) + tl.load(b5 + t, mask=t < 10, other=-float("inf"))[None, :]
-    highest = tl.max(logits, axis=1)  # the six classes too many have -inf
+    highest = tl.max(logits, axis=1)  # never one of the six classes too many: they have -inf
     e = tl.exp(logits - highest[:, None])
     total = tl.sum(e, axis=1)
     is_label = t[None, :] == label[:, None]
@@ -245,11 +250,18 @@ def dense(
         tl.store(h2 + rows * 128 + k, H2)
         tl.store(d3 + rows * 16 + t[None, :], D3)
         tl.store(d2 + rows * 128 + k, D2)
-    # Loaded a second time, as registers are few.
-    D1 = exact_product(D2, tl.load(w4 + o * 120 + k, mask=(o < 84) & (k < 120), other=0.0)) * H1 * (1 - H1)
-    if tl.program_id(1) == 0:
-        tl.store(d1 + rows * 128 + k, D1)
-    dp2 = exact_product(D1, tl.load(w3 + o * 400 + f, mask=(o < 120) & (f < 400), other=0.0))
+
+    f = (tl.program_id(1) * 64 + tl.arange(0, 64))[None, :]
+    dp2 = tl.zeros((16, 64), tl.float32)
+    for start in range(0, 128, 64):
+        unit = start + tl.arange(0, 64)
+        w = tl.load(w4 + o * 120 + unit[None, :], mask=(o < 84) & (unit[None, :] < 120), other=0.0)
+        H1 = tl.load(h1 + rows * 128 + unit[None, :])
+        D1 = exact_product(D2, w) * (H1 * (1 - H1))
+        if tl.program_id(1) == 0:
+            tl.store(d1 + rows * 128 + unit[None, :], D1)
+        w = tl.load(w3 + unit[:, None] * 400 + f, mask=(unit[:, None] < 120) & (f < 400), other=0.0)
+        dp2 += exact_product(D1, w)
     for corner in tl.static_range(4):
         at = rows * 1600 + f // 25 * 100 + (2 * (f % 25 // 5) + corner // 2) * 10 + 2 * (f % 5) + corner % 2
         slope = tl.load(g2 + (rows * 4 + corner) * 400 + f, mask=f < 400, other=0.0)
@@ -286,9 +298,7 @@ def spread_rows(dz2, w2, image, r, KY: tl.constexpr, ROWS: tl.constexpr):
     o, ky = k % 16, KY + k // 16
     place = r[:, None] - 10 * ky[None, :]  # (Y - ky, x)
     at = dz2 + image * 1600 + o[None, :] * 100 + place
-    return product(
-        tl.load(at, mask=(place >= 0) & (place < 100), other=0.0), weights_2(w2, ky[:, None], j, o[:, None])
-    )
+    return product(tl.load(at, mask=(place >= 0) & (place < 100), other=0.0), weights_2(w2, ky[:, None], j, o[:, None]))
 
 
 @triton.jit
@@ -331,13 +341,13 @@ def gradient_1(dz2, pixels, g1, spread, w2, dw1, image):
 @triton.jit
 def gradient_2(dz2, p1, dw2, image):
     """The gradient of conv2's weights from one image: a row for each ky and j, a column for each o."""
-    k, o = tl.arange(0, 128)[:, None], tl.arange(0, 16)[None, :]
-    y, x = 2 * (k % 32 // 5) + k // 64, 2 * (k % 32 % 5) + k // 32 % 2  # k being a place here, as in `windows`
-    d = tl.load(dz2 + image * 1600 + o * 100 + y * 10 + x, mask=k % 32 < 25, other=0.0)
-    to = dw2 + image * 2576
-    tl.store(to + k * 16 + o, product(tl.trans(windows(p1, image, 0, 4)), d))
-    tl.store(to + 2048 + tl.arange(0, 32)[:, None] * 16 + o, product(tl.trans(windows(p1, image, 4, 1)), d))
-    tl.store(to + 2560 + o, tl.sum(d, axis=0)[None, :])
+    m, o = tl.arange(0, 128)[:, None], tl.arange(0, 16)[None, :]  # the places of `windows`
+    y, x = 2 * (m % 32 // 5) + m // 64, 2 * (m % 32 % 5) + m // 32 % 2
+    d = tl.load(dz2 + image * 1600 + o * 100 + y * 10 + x, mask=m % 32 < 25, other=0.0)
+    for ky in range(0, 6, 2):  # two rows of the kernel at a time; there is no sixth
+        k = ky * 32 + tl.arange(0, 64)[:, None]
+        tl.store(dw2 + image * 2576 + k * 16 + o, product(tl.trans(windows(p1, image, ky, 2)), d), mask=k < 160)
+    tl.store(dw2 + image * 2576 + 2560 + o, tl.sum(d, axis=0)[None, :])
 
 
 @triton.jit
@@ -382,8 +392,8 @@ def update_2(w2, b2, dw2, part, size, lr):
     """64 of conv2's weights, (ky, kx, channel, o), or its biases, which come last."""
     k = part * 64 + tl.arange(0, 64)
     total = tl.zeros((64,), tl.float32)
-    for start in range(0, size, 64):
-        image = start + tl.arange(0, 64)[:, None]
+    for start in range(0, size, 128):
+        image = start + tl.arange(0, 128)[:, None]
         each = tl.load(dw2 + image * 2576 + k[None, :], mask=(image < size) & (k[None, :] < 2576), other=0.0)
         total += tl.sum(each, axis=0)
     o, j, ky = k % 16, k // 16 % 32, k // 512
@@ -396,8 +406,8 @@ def update_1(w1, b1, dw1, place, size, lr):
     """conv1's weights at one of the 25 places (ky, kx), or its biases: number 25. Both dx have a part of each."""
     c = tl.arange(0, 8)
     weight, total = c * 25 + place, tl.zeros((8,), tl.float32)
-    for start in range(0, size, 64):
-        image = start + tl.arange(0, 64)[:, None]
+    for start in range(0, size, 128):
+        image = start + tl.arange(0, 128)[:, None]
         at = dw1 + image * 512 + (place // 5 * 6 + place % 5) * 8 + c[None, :]
         each = tl.load(at, mask=image < size, other=0.0) + tl.load(at + 256 + 8, mask=image < size, other=0.0)
         total += tl.sum(each, axis=0)
