@@ -1,25 +1,25 @@
 """A training step of LeNet as five Triton kernels, for an NVIDIA GPU with tensor cores.
 
-PyTorch takes some fifty kernels for a step, each longer to begin than to finish. Here they are as few as the data allows:
-a new kernel only where images, which lie side by side on the GPU's multiprocessors, must wait for one another.
+PyTorch takes some fifty kernels for a step, each of which takes longer to begin than to finish. Here a new kernel
+begins only where images, on which the GPU's multiprocessors work side by side, must wait for one another:
 
     forward_convolutions   a program an image       bytes -> p1 -> p2
     hidden                 16 images, 16 units      p2 -> h1
     dense                  16 images, 64 features   h1 -> h2 -> loss -> d3 -> d2 -> d1 -> dz2
-    backward               an image; two; a tile    dz2 -> the gradients of all weights; the linear layers learn
+    backward               an image, or a tile      dz2 -> the gradients of all weights; the linear layers learn
     update                 64 weights               the convolutions learn; the sums
 
-Names as in lenet.c: s: after a sigmoid; p: after the pooling; h: hidden units; d: the loss's derivative by what a linear
-layer gives; dz: by what a convolution gives; g: a sigmoid's slope s (1 - s), over the 4 that the pooling divides by.
+Names as in lenet.c. p: after a pooling; h: hidden units; d: the derivative of the loss by what a linear layer gives;
+dz: by what a convolution gives; g: the slope s (1 - s) of a sigmoid, over the 4 that the pooling divides by.
 
-Both convolutions are computed where the pooling wants them. Its windows of 2 x 2 have four corners (dy, dx), so place
-q = (py, px) of the pooled map needs the convolution at y = 2 py + dy, x = 2 px + dx. A row of the kernel there, times all
-channels, is a run of numbers in memory: one axis, j, of a matrix for the tensor cores, q being the other.
+Both convolutions are computed where the pooling wants them. Its windows of 2 x 2 have four corners (dy, dx): the place
+q = (py, px) of the pooled map needs the convolution at y = 2 py + dy, x = 2 px + dx. What one row of the kernel sees
+there is a run of numbers in memory, j. So q and j are the two axes of a matrix for the tensor cores.
 
-Tensor cores round float32 to TF32's 10 bits. For convolutions PyTorch lets them, too (`ROUNDED`), but not for linear layers,
-where three products of parts stand for each (`EXACT`).
+Tensor cores round float32 to TF32's 10 bits. PyTorch lets them do so in convolutions, too (`product`), but not in
+linear layers (`exact_product`).
 
-A prediction, not measured yet, for 256 images on an H100: about 5, 2, 4, 6 and 2 microseconds, and 1 between two kernels.
+A prediction, not measured yet, for 256 images on an H100: 5, 1.5, 4.5, 6 and 1.5 microseconds, and 1 between kernels.
 """
 
 import torch
@@ -31,7 +31,6 @@ from ..fused import check_layers, lenet_layers
 from ..fused.build import Declined
 from . import Steps
 
-GROUP = 16  # images that a program of the linear layers takes: the fewest rows that a tensor core takes
 OPTIONS = {"num_stages": 1, "enable_fp_fusion": True}
 
 
@@ -43,9 +42,7 @@ class KernelSteps(Steps):
         super().__init__(net, lr, batches)
         check_tensors(self.parameters, batches)
         self.last_sigmoid = len(net) == len(lenet_layers())
-        images = (
-            triton.cdiv(batches.batch_size, GROUP) * GROUP + 1
-        )  # the last one is never used, only read past the end
+        images = triton.cdiv(batches.batch_size, 16) * 16 + 1  # the last one is only there to be read past the end
 
         def room(*shape):
             return torch.zeros(images, *shape, device=batches.labels.device)
@@ -57,12 +54,12 @@ class KernelSteps(Steps):
         self.d1, self.d2, self.d3 = room(128), room(128), room(16)
         self.dz2, self.spread = room(16, 10, 10), room(30, 140)
         self.outcome = room(2)  # loss, whether right
-        self.dw1, self.dw2 = room(2, 32, 8), room(2576)  # each image's part: (dx; j; c) and (ky, j, o), then o
+        self.dw = room(2560 + 16 + 512)  # each image's part: conv2's weights (ky, j, o), biases (o); conv1's (dx; j; c)
 
     def take(self, size):
         """One step on the next `size` images: five launches and nothing else."""
         w1, b1, w2, b2, w3, b3, w4, b4, w5, b5 = self.parameters
-        groups = triton.cdiv(size, GROUP)
+        groups = triton.cdiv(size, 16)  # the fewest rows of a matrix that a tensor core takes
         forward_convolutions[(size,)](
             self.batches.images, self.order, self.first, w1, b1, w2, b2,
             self.pixels, self.g1, self.p1, self.g2, self.p2, num_warps=8, **OPTIONS,
@@ -74,12 +71,11 @@ class KernelSteps(Steps):
         )  # fmt: skip
         backward[(2 * size + 67,)](
             self.dz2, self.pixels, self.g1, self.p1, self.p2, self.h1, self.h2, self.d1, self.d2, self.d3, self.spread,
-            w2, w3, b3, w4, b4, w5, b5, self.dw1, self.dw2, size, self.lr, num_warps=4, **OPTIONS,
+            w2, w3, b3, w4, b4, w5, b5, self.dw, size, self.lr, num_warps=4, **OPTIONS,
         )  # fmt: skip
-        update[(41 + 26,)](
-            w1, b1, w2, b2, self.dw1, self.dw2, self.outcome, self.sums, self.first, size, self.lr,
-            num_warps=4, **OPTIONS,
-        )  # fmt: skip
+        update[(44,)](
+            w1, b1, w2, b2, self.dw, self.outcome, self.sums, self.first, size, self.lr, num_warps=4, **OPTIONS
+        )
 
 
 def check_tensors(parameters, batches):
@@ -94,11 +90,6 @@ def check_tensors(parameters, batches):
 
 
 # Parts of kernels
-
-
-@triton.jit
-def sigmoid(x):
-    return 1 / (1 + tl.exp(-x))
 
 
 @triton.jit
@@ -149,13 +140,6 @@ def weights_2(w2, ky, j, o):
     return tl.load(w2 + o * 150 + (j % 6) * 25 + ky * 5 + j // 6, mask=(j < 30) & (ky < 5), other=0.0)
 
 
-@triton.jit
-def corners(maps, image):
-    """Where conv2's values, `(128, 16)`, lie in `maps`, `(images, corner, o, q)`; and which of them are real."""
-    m, o = tl.arange(0, 128)[:, None], tl.arange(0, 16)[None, :]
-    return maps + (image * 4 + m // 32) * 400 + o * 25 + m % 32, (m % 32 < 25) & (o < 16)
-
-
 # Forward
 
 
@@ -179,7 +163,7 @@ def forward_convolutions(images, order, first, w1, b1, w2, b2, pixels, g1, p1, g
     bias = tl.load(b1 + c, mask=c < 6, other=0.0)
     total = tl.zeros((256, 16), tl.float32)
     for dy in tl.static_range(2):
-        s = sigmoid(product(patches(pixels, image, dy, q), w) + bias)
+        s = tl.sigmoid(product(patches(pixels, image, dy, q), w) + bias)
         to = g1 + ((image * 2 + dy) * 12 + n) * 196 + q[:, None]
         tl.store(to, s * (1 - s) / 4, mask=(q[:, None] < 196) & (n < 12))
         total += s
@@ -190,33 +174,31 @@ def forward_convolutions(images, order, first, w1, b1, w2, b2, pixels, g1, p1, g
 
     k = tl.arange(0, 128)[:, None]
     z = product(windows(p1, image, 0, 4), weights_2(w2, k // 32, k % 32, n))
-    s = sigmoid(z + product(windows(p1, image, 4, 1), weights_2(w2, 4, j, n)) + tl.load(b2 + n))
-    to, real = corners(g2, image)
-    tl.store(to, s * (1 - s) / 4, mask=real)
+    s = tl.sigmoid(z + product(windows(p1, image, 4, 1), weights_2(w2, 4, j, n)) + tl.load(b2 + n))
+    tl.store(g2 + (image * 4 + k // 32) * 400 + n * 25 + k % 32, s * (1 - s) / 4, mask=k % 32 < 25)
     pooled = tl.sum(tl.reshape(s, (4, 32, 16)), axis=0) / 4
     q = tl.arange(0, 32)[:, None]
     tl.store(p2 + image * 400 + n * 25 + q, pooled, mask=q < 25)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["size"])
 def hidden(p2, w3, b3, h1, size):
     """16 of the 120 units h1 of 16 images. The 400 features are 8 parts, so that each warp adds up one of its own."""
-    image = (tl.program_id(0) * 16 + tl.arange(0, 16))[None, :, None]
-    unit = (tl.program_id(1) * 16 + tl.arange(0, 16))[None, :, None]
+    images, units = tl.program_id(0) * 16 + tl.arange(0, 16), tl.program_id(1) * 16 + tl.arange(0, 16)
+    image, unit = images[None, :, None], units[None, :, None]
     feature = tl.arange(0, 8)[:, None, None] * 64 + tl.arange(0, 64)[None, None, :]
     x = tl.load(p2 + image * 400 + feature, mask=(feature < 400) & (image < size), other=0.0)
     w = tl.load(w3 + unit * 400 + feature, mask=(feature < 400) & (unit < 120), other=0.0)
     z = tl.sum(exact_product(x, tl.permute(w, (0, 2, 1))), axis=0)  # (16 images, 16 units)
-    image = (tl.program_id(0) * 16 + tl.arange(0, 16))[:, None]
-    unit = (tl.program_id(1) * 16 + tl.arange(0, 16))[None, :]
+    image, unit = images[:, None], units[None, :]
     z += tl.load(b3 + unit, mask=unit < 120, other=0.0)
-    tl.store(h1 + image * 128 + unit, tl.where(unit < 120, sigmoid(z), 0.0))
+    tl.store(h1 + image * 128 + unit, tl.where(unit < 120, tl.sigmoid(z), 0.0))
 
 
 # The loss, and back through the linear layers
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["size"])
 def dense(
     labels, order, first, h1, g2, w3, w4, b4, w5, b5, h2, d3, d2, d1, dz2, outcome, size, LAST_SIGMOID: tl.constexpr
 ):  # fmt: skip
@@ -232,7 +214,7 @@ def dense(
         H2 += exact_product(tl.load(h1 + rows * 128 + unit), tl.trans(w))
     H2 += tl.load(b4 + k, mask=k < 84, other=0.0)
     if LAST_SIGMOID:
-        H2 = tl.where(k < 84, sigmoid(H2), 0.0)
+        H2 = tl.where(k < 84, tl.sigmoid(H2), 0.0)
     W5 = tl.load(w5 + t[:, None] * 84 + k, mask=(t[:, None] < 10) & (k < 84), other=0.0)
     logits = exact_product(H2, tl.trans(W5)) + tl.load(b5 + t, mask=t < 10, other=-float("inf"))[None, :]
     highest = tl.max(logits, axis=1)  # never one of the six classes too many: they have -inf
@@ -271,16 +253,16 @@ def dense(
 # Back through the convolutions, and the linear layers' step
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["size"])
 def backward(
-    dz2, pixels, g1, p1, p2, h1, h2, d1, d2, d3, spread, w2, w3, b3, w4, b4, w5, b5, dw1, dw2, size, lr
+    dz2, pixels, g1, p1, p2, h1, h2, d1, d2, d3, spread, w2, w3, b3, w4, b4, w5, b5, dw, size, lr
 ):  # fmt: skip
     """Three kinds of programs, which need not wait for one another; the longest ones begin first."""
     i = tl.program_id(0)
     if i < size:
-        gradient_1(dz2, pixels, g1, spread, w2, dw1, i)
+        gradient_1(dz2, pixels, g1, spread, w2, dw, i)
     elif i < 2 * size:
-        gradient_2(dz2, p1, dw2, i - size)
+        gradient_2(dz2, p1, dw, i - size)
     else:
         i -= 2 * size
         if i < 52:
@@ -302,10 +284,10 @@ def spread_rows(dz2, w2, image, r, KY: tl.constexpr, ROWS: tl.constexpr):
 
 
 @triton.jit
-def gradient_1(dz2, pixels, g1, spread, w2, dw1, image):
+def gradient_1(dz2, pixels, g1, spread, w2, dw, image):
     """The gradient of conv1's weights from one image.
 
-    First the gradient of p1, in two steps. `spread[j, r]`: what place x of conv2's maps gives to row Y of p1, r = (Y, x),
+    First p1's, in two steps. `spread[j, r]`: what place x of conv2's maps gives to row Y of p1, r = (Y, x) and
     j = (kx, channel). Then each place X of that row collects what x = X - kx gave it, for five kx.
     """
     j, n = tl.arange(0, 32), tl.arange(0, 16)[None, :]
@@ -322,7 +304,7 @@ def gradient_1(dz2, pixels, g1, spread, w2, dw1, image):
         Y, X, channel = (q // 14)[:, None], (q % 14)[:, None], tl.arange(0, 8)[None, :]
         dp1 = tl.zeros((64, 8), tl.float32)
         for kx in tl.static_range(5):
-            real = (Y < 14) & (X >= kx) & (X < kx + 10) & (channel < 6)
+            real = (Y < 14) & (X - kx >= 0) & (X - kx < 10) & (channel < 6)
             at = (image * 30 + kx * 6 + channel) * 140 + Y * 10 + X - kx
             dp1 += tl.load(spread + at, mask=real, other=0.0)
         dp1 = tl.reshape(tl.join(dp1, dp1), (64, 16))  # for both dx
@@ -332,22 +314,22 @@ def gradient_1(dz2, pixels, g1, spread, w2, dw1, image):
             gradient_bias += dz1
             gradient += product(tl.trans(dz1), patches(pixels, image, dy, q))
     n = tl.arange(0, 16)
-    to = dw1 + (image * 2 + n % 2) * 256 + n // 2
+    to = dw + image * 3088 + 2576 + n % 2 * 256 + n // 2
     tl.store(to[:, None] + j[None, :] * 8, gradient / 255, mask=j[None, :] < 30)
     # The bias's sums go where `update` finds them as the 26th place of the kernel: row 30 for dx = 0, 31 for dx = 1.
     tl.store(to + (30 + n % 2) * 8, tl.sum(gradient_bias, axis=0))
 
 
 @triton.jit
-def gradient_2(dz2, p1, dw2, image):
+def gradient_2(dz2, p1, dw, image):
     """The gradient of conv2's weights from one image: a row for each ky and j, a column for each o."""
     m, o = tl.arange(0, 128)[:, None], tl.arange(0, 16)[None, :]  # the places of `windows`
     y, x = 2 * (m % 32 // 5) + m // 64, 2 * (m % 32 % 5) + m // 32 % 2
     d = tl.load(dz2 + image * 1600 + o * 100 + y * 10 + x, mask=m % 32 < 25, other=0.0)
     for ky in range(0, 6, 2):  # two rows of the kernel at a time; there is no sixth
         k = ky * 32 + tl.arange(0, 64)[:, None]
-        tl.store(dw2 + image * 2576 + k * 16 + o, product(tl.trans(windows(p1, image, ky, 2)), d), mask=k < 160)
-    tl.store(dw2 + image * 2576 + 2560 + o, tl.sum(d, axis=0)[None, :])
+        tl.store(dw + image * 3088 + k * 16 + o, product(tl.trans(windows(p1, image, ky, 2)), d), mask=k < 160)
+    tl.store(dw + image * 3088 + 2560 + o, tl.sum(d, axis=0)[None, :])
 
 
 @triton.jit
@@ -375,44 +357,26 @@ def learn(weights, gradient, lr, mask):
 # The convolutions' step
 
 
-@triton.jit
-def update(w1, b1, w2, b2, dw1, dw2, outcome, sums, first, size, lr):
+@triton.jit(do_not_specialize=["size"])
+def update(w1, b1, w2, b2, dw, outcome, sums, first, size, lr):
     """Adds up the images' parts of the convolutions' gradients, always in the same order, and the outcomes."""
-    i = tl.program_id(0)
-    if i < 41:
-        update_2(w2, b2, dw2, i, size, lr)
-    else:
-        update_1(w1, b1, dw1, i - 41, size, lr)
-        if i == 41:
-            add_up(outcome, sums, first, size)
-
-
-@triton.jit
-def update_2(w2, b2, dw2, part, size, lr):
-    """64 of conv2's weights, (ky, kx, channel, o), or its biases, which come last."""
-    k = part * 64 + tl.arange(0, 64)
+    k = tl.program_id(0) * 64 + tl.arange(0, 64)  # conv2's weights and biases, then 26 x 8 of conv1's
+    o, j, ky = k % 16, k // 16 % 32, k // 512
+    c, place = k % 8, k // 8 - 322  # place (ky, kx) of conv1's kernel; 25: the biases. Both dx have a part of each
+    is_1 = k >= 2576
+    at = tl.where(is_1, 2576 + (place // 5 * 6 + place % 5) * 8 + c, k)
     total = tl.zeros((64,), tl.float32)
     for start in range(0, size, 128):
         image = start + tl.arange(0, 128)[:, None]
-        each = tl.load(dw2 + image * 2576 + k[None, :], mask=(image < size) & (k[None, :] < 2576), other=0.0)
-        total += tl.sum(each, axis=0)
-    o, j, ky = k % 16, k // 16 % 32, k // 512
-    learn(w2 + o * 150 + (j % 6) * 25 + ky * 5 + j // 6, total, lr, (ky < 5) & (j < 30))
+        part, real = dw + image * 3088 + at[None, :], (image < size) & (k < 2784)[None, :]
+        part_2 = tl.load(part + 256 + 8, mask=real & is_1[None, :], other=0.0)
+        total += tl.sum(tl.load(part, mask=real, other=0.0) + part_2, axis=0)
+    learn(w2 + o * 150 + (j % 6) * 25 + ky * 5 + j // 6, total, lr, (k < 2560) & (j < 30))
     learn(b2 + o, total, lr, (k >= 2560) & (k < 2576))
-
-
-@triton.jit
-def update_1(w1, b1, dw1, place, size, lr):
-    """conv1's weights at one of the 25 places (ky, kx), or its biases: number 25. Both dx have a part of each."""
-    c = tl.arange(0, 8)
-    weight, total = c * 25 + place, tl.zeros((8,), tl.float32)
-    for start in range(0, size, 128):
-        image = start + tl.arange(0, 128)[:, None]
-        at = dw1 + image * 512 + (place // 5 * 6 + place % 5) * 8 + c[None, :]
-        each = tl.load(at, mask=image < size, other=0.0) + tl.load(at + 256 + 8, mask=image < size, other=0.0)
-        total += tl.sum(each, axis=0)
-    learn(w1 + weight, total, lr, (c < 6) & (weight < c * 25 + 25))
-    learn(b1 + c, total, lr, (c < 6) & (weight == c * 25 + 25))
+    learn(w1 + c * 25 + place, total, lr, is_1 & (place < 25) & (c < 6))
+    learn(b1 + c, total, lr, (place == 25) & (c < 6))
+    if tl.program_id(0) == 0:
+        add_up(outcome, sums, first, size)
 
 
 @triton.jit
