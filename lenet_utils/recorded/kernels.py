@@ -39,8 +39,8 @@ class KernelSteps(Steps):
 
     def __init__(self, net, lr, batches):
         check_layers(net)
+        check_tensors(net, batches)
         super().__init__(net, lr, batches)
-        check_tensors(self.parameters, batches)
         self.last_sigmoid = len(net) == len(lenet_layers())
         images = triton.cdiv(batches.batch_size, 16) * 16 + 1  # the last one is only there to be read past the end
 
@@ -78,13 +78,18 @@ class KernelSteps(Steps):
         )
 
 
-def check_tensors(parameters, batches):
-    images = batches.images
+def check_tensors(net, batches):
+    images, labels = batches.images, batches.labels
     if images.dtype != torch.uint8 or images.shape[1:] != (28, 28) or batches.resize is not None:
-        raise Declined(f"the kernels are for bytes (n, 28, 28) and the images are {images.dtype} {tuple(images.shape)}")
-    if not all(tensor.is_contiguous() for tensor in [*parameters, images, batches.labels]):
-        raise Declined("the kernels are for tensors that lie in memory in one piece, and one of the network's does not")
-    lowest, highest = torch.aminmax(batches.labels)  # waits for the GPU, once
+        scaled = "" if batches.resize is None else f", scaled to {batches.resize}"
+        raise Declined(f"the kernels are for torch.uint8 (n, 28, 28) and the images are {images.dtype} "
+                       f"{tuple(images.shape)}{scaled}")  # fmt: skip
+    for name, tensor in [("images", images), ("labels", labels), *net.named_parameters()]:
+        if not tensor.is_contiguous():
+            raise Declined(f"the kernels are for tensors that lie in memory in order and {name} has strides of its own")
+    if labels.is_cuda and torch.cuda.get_device_capability(labels.device) < (8, 0):
+        raise Declined("the kernels are for GPUs whose tensor cores take TF32, from compute capability 8.0 on")
+    lowest, highest = torch.aminmax(labels)  # waits for the GPU, once
     if lowest < 0 or highest > 9:
         raise checks.impossible_labels(10)
 
@@ -221,7 +226,7 @@ def dense(
     e = tl.exp(logits - highest[:, None])
     total = tl.sum(e, axis=1)
     is_label = t[None, :] == label[:, None]
-    D3 = tl.where(rows < size, (e / total[:, None] - is_label.to(tl.float32)) / size, 0.0)
+    D3 = (e / total[:, None] - is_label.to(tl.float32)) / size
     D2 = exact_product(D3, W5)
     if LAST_SIGMOID:
         D2 *= H2 * (1 - H2)
