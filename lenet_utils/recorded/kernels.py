@@ -19,7 +19,8 @@ there is a run of numbers in memory, j. So q and j are the two axes of a matrix 
 Tensor cores round float32 to TF32's 10 bits. PyTorch lets them do so in convolutions, too (`product`), but not in
 linear layers (`exact_product`).
 
-A prediction, not measured yet, for 256 images on an H100: 5, 1.5, 4.5, 6 and 1.5 microseconds, and 1 between kernels.
+A prediction, not measured yet, for 256 images on an H100: 5, 1.5, 5, 6.5 and 1.5 microseconds and about 1 between two
+kernels, by the instructions of each, of which a multiprocessor begins at best four and probably two or three a cycle.
 """
 
 import torch
@@ -48,7 +49,7 @@ class KernelSteps(Steps):
             return torch.zeros(images, *shape, device=batches.labels.device)
 
         self.pixels = room(32, 32)  # 0 to 255, with a border of zeros: TF32 holds them exactly
-        self.g1, self.p1 = room(2, 12, 196), room(196, 6)  # (dy; c, dx; q) and (q; c)
+        self.g1, self.p1 = room(2, 12, 14, 16), room(14, 14, 6)  # (dy; c, dx; q) and (q; c)
         self.g2, self.p2 = room(4, 400), room(400)  # (corner; o, q) and (o, q), as nn.Flatten has it
         self.h1, self.h2 = room(128), room(128)  # of which 120 and 84 are used
         self.d1, self.d2, self.d3 = room(128), room(128), room(16)
@@ -117,13 +118,14 @@ def rounded(x):
 
 
 @triton.jit
-def patches(pixels, image, dy, q):
-    """The pixels `(len(q), 32)` that conv1 sees at the corners `dy` of the places `q`: 5 rows (ky) of 6 (v = kx + dx).
+def patches(pixels, image, q):
+    """Where the pixels `(len(q), 32)` are that conv1 sees at the upper corners of q: 5 rows (ky) of 6 (kx + dx).
 
-    A q above 195 gives the last place's, and a j above 29 the next row's: a zero stands for them in the other factor.
+    Rows of 16 places, for the powers of two, though only 14 are real, and 32 columns, of which 30 are. The others lead
+    to some other pixel, and a zero stands for them in the other factor of each product.
     """
-    q, j = tl.minimum(q, 195)[:, None], tl.arange(0, 32)[None, :]
-    return tl.load(pixels + image * 1024 + (2 * (q // 14) + dy + j // 6) * 32 + 2 * (q % 14) + j % 6)
+    q, j = q[:, None], tl.arange(0, 32)[None, :]
+    return pixels + image * 1024 + (q // 16 * 64 + q % 16 * 2) + (j // 6 * 32 + j % 6)
 
 
 @triton.jit
@@ -166,15 +168,18 @@ def forward_convolutions(images, order, first, w1, b1, w2, b2, pixels, g1, p1, g
     real = (j < 30) & (kx >= 0) & (kx < 5) & (c < 6)
     w = tl.load(w1 + c * 25 + (j // 6) * 5 + kx, mask=real, other=0.0) / 255
     bias = tl.load(b1 + c, mask=c < 6, other=0.0)
-    total = tl.zeros((256, 16), tl.float32)
+    total, seen, to = (
+        tl.zeros((256, 16), tl.float32),
+        patches(pixels, image, q),
+        g1 + image * 5376 + n * 224 + q[:, None],
+    )
     for dy in tl.static_range(2):
-        s = tl.sigmoid(product(patches(pixels, image, dy, q), w) + bias)
-        to = g1 + ((image * 2 + dy) * 12 + n) * 196 + q[:, None]
-        tl.store(to, s * (1 - s) / 4, mask=(q[:, None] < 196) & (n < 12))
+        s = tl.sigmoid(product(tl.load(seen + dy * 32), w) + bias)
+        tl.store(to + dy * 2688, s * (1 - s) / 4, mask=(q[:, None] < 224) & (n < 12))
         total += s
     pooled = tl.sum(tl.reshape(total, (256, 8, 2)), axis=2) / 4
-    channel = tl.arange(0, 8)[None, :]
-    tl.store(p1 + (image * 196 + q[:, None]) * 6 + channel, pooled, mask=(q[:, None] < 196) & (channel < 6))
+    py, px, channel = q[:, None] // 16, q[:, None] % 16, tl.arange(0, 8)[None, :]
+    tl.store(p1 + image * 1176 + (py * 14 + px) * 6 + channel, pooled, mask=(py < 14) & (px < 14) & (channel < 6))
     tl.debug_barrier()
 
     k = tl.arange(0, 128)[:, None]
@@ -249,10 +254,10 @@ def dense(
             tl.store(d1 + rows * 128 + unit[None, :], D1)
         w = tl.load(w3 + unit[:, None] * 400 + f, mask=(unit[:, None] < 120) & (f < 400), other=0.0)
         dp2 += exact_product(D1, w)
+    at, to = g2 + rows * 1600 + f, dz2 + rows * 1600 + f // 25 * 100 + f % 25 // 5 * 20 + f % 5 * 2
     for corner in tl.static_range(4):
-        at = rows * 1600 + f // 25 * 100 + (2 * (f % 25 // 5) + corner // 2) * 10 + 2 * (f % 5) + corner % 2
-        slope = tl.load(g2 + (rows * 4 + corner) * 400 + f, mask=f < 400, other=0.0)
-        tl.store(dz2 + at, dp2 * slope, mask=f < 400)
+        slope = tl.load(at + corner * 400, mask=f < 400, other=0.0)
+        tl.store(to + corner // 2 * 10 + corner % 2, dp2 * slope, mask=f < 400)
 
 
 # Back through the convolutions, and the linear layers' step
@@ -306,18 +311,18 @@ def gradient_1(dz2, pixels, g1, spread, w2, dw, image):
     gradient, gradient_bias = tl.zeros((16, 32), tl.float32), tl.zeros((64, 16), tl.float32)
     for part in range(4):
         q = part * 64 + tl.arange(0, 64)
-        Y, X, channel = (q // 14)[:, None], (q % 14)[:, None], tl.arange(0, 8)[None, :]
+        Y, X, channel = (q // 16)[:, None], (q % 16)[:, None], tl.arange(0, 8)[None, :]
+        at = spread + image * 4200 + channel * 140 + Y * 10 + X
         dp1 = tl.zeros((64, 8), tl.float32)
         for kx in tl.static_range(5):
             real = (Y < 14) & (X - kx >= 0) & (X - kx < 10) & (channel < 6)
-            at = (image * 30 + kx * 6 + channel) * 140 + Y * 10 + X - kx
-            dp1 += tl.load(spread + at, mask=real, other=0.0)
+            dp1 += tl.load(at + kx * (6 * 140 - 1), mask=real, other=0.0)
         dp1 = tl.reshape(tl.join(dp1, dp1), (64, 16))  # for both dx
+        at, seen = g1 + image * 5376 + n * 224 + q[:, None], patches(pixels, image, q)
         for dy in tl.static_range(2):
-            at = ((image * 2 + dy) * 12 + n) * 196 + q[:, None]
-            dz1 = dp1 * tl.load(g1 + at, mask=(Y < 14) & (n < 12), other=0.0)
+            dz1 = dp1 * tl.load(at + dy * 2688, mask=(Y < 14) & (n < 12), other=0.0)
             gradient_bias += dz1
-            gradient += product(tl.trans(dz1), patches(pixels, image, dy, q))
+            gradient += product(tl.trans(dz1), tl.load(seen + dy * 32))
     n = tl.arange(0, 16)
     to = dw + image * 3088 + 2576 + n % 2 * 256 + n // 2
     tl.store(to[:, None] + j[None, :] * 8, gradient / 255, mask=j[None, :] < 30)
