@@ -18,7 +18,7 @@ import machine
 import torch
 
 import lenet_utils as d2l
-from lenet_utils import ladder
+from lenet_utils import ladder, recorded
 from lenet_utils.data import Batches, read_split
 
 README, RESULTS = machine.RESULTS.parent / "README.md", machine.RESULTS / "gpu.json"
@@ -39,14 +39,14 @@ def rungs(device, images, labels):
         "compiled": lambda: make(there, compiled=True),
         "compiled and recorded": lambda: make(there, compiled="reduce-overhead"),
         "recorded": lambda: ladder.recorded_rung(there),
-        "kernels": lambda: kernels_rung(there),
+        "kernels": lambda: ladder.recorded_rung(there, make_steps=kernel_steps()),
     }
 
 
-def kernels_rung(batches):
+def kernel_steps():
     from lenet_utils.recorded.kernels import KernelSteps  # needs Triton, which comes with PyTorch for such GPUs
 
-    return ladder.recorded_rung(batches, make_steps=KernelSteps)
+    return KernelSteps
 
 
 def race_rungs(device, images, labels, rounds):
@@ -85,13 +85,22 @@ def waits(train_pass):
     return sum("synchroniz" in str(warning.message) for warning in seen)
 
 
-def whole_run(device, iters, seed, **options):
-    """The note's ten epochs with their tests: seconds by the wall clock, test accuracy, memory."""
+def whole_run(device, iters, seed, make_steps=None, **options):
+    """The note's ten epochs with their tests: seconds by the wall clock, test accuracy, memory.
+
+    `make_steps`: what is recorded in the place of PyTorch's operations.
+    """
     torch.manual_seed(seed)
     torch.cuda.reset_peak_memory_stats(device)
+    record = recorded.record
+    if make_steps:
+        recorded.record = functools.partial(record, make_steps=make_steps())
     begin = time.perf_counter()
-    with contextlib.redirect_stdout(io.StringIO()):
-        history = d2l.train_ch6(d2l.lenet(), *iters, EPOCHS, LR, device, animator=False, **options)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            history = d2l.train_ch6(d2l.lenet(), *iters, EPOCHS, LR, device, animator=False, **options)
+    finally:
+        recorded.record = record
     return {
         "seed": seed,
         "seconds": round(time.perf_counter() - begin, 3),
@@ -102,12 +111,17 @@ def whole_run(device, iters, seed, **options):
 
 
 def whole_runs(device, seeds):
-    """Eager and recorded ones, in turns, a pair for every seed."""
+    """Eager ones, recorded ones, and those by the kernels, in turns, one each for every seed."""
     iters = d2l.load_data_fashion_mnist(256, device=device)
-    sides, runs = {"eager": {}, "recorded": {"fused": True}}, []
-    for seed in range(-1, seeds):  # the first pair warms up, and is not kept
+    sides = {"eager": {}, "recorded": {"fused": True}, "kernels": {"fused": True, "make_steps": kernel_steps}}
+    runs = []
+    for seed in range(-1, seeds):  # the first ones warm up, and are not kept
         for side, options in sides.items():
-            run = {"side": side, **whole_run(device, iters, max(0, seed), **options)}
+            try:
+                run = {"side": side, **whole_run(device, iters, max(0, seed), **options)}
+            except Exception as problem:  # no Triton, or a GPU too old for a kernel
+                print(f"{side}: {type(problem).__name__}: {str(problem).splitlines()[0]}", flush=True)
+                continue
             if seed >= 0:
                 runs.append(run)
                 print(run, flush=True)

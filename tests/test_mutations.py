@@ -188,16 +188,22 @@ MUTATIONS = {
 
 def copy_package(folder, module=None, before="", after=""):
     """lenet_utils in `folder`, with one piece of text in one module replaced; all else is linked, the data too."""
-    copy = folder / "lenet_utils"
+    link_all(PACKAGE, folder / "lenet_utils", but=module)
+    if module:
+        text = (PACKAGE / module).read_text(encoding="utf-8")
+        assert text.count(before) == 1, f"expected {before!r} once in {module}: does this fault need a new text?"
+        (folder / "lenet_utils" / module).write_text(text.replace(before, after), encoding="utf-8")
+
+
+def link_all(source, copy, but):
+    """Links in a new folder `copy` to all that is in `source`, except to the file `but`, which may lie deeper."""
     copy.mkdir()
-    for path in PACKAGE.iterdir():
-        if path.name == module:
-            text = path.read_text(encoding="utf-8")
-            assert text.count(before) == 1, f"expected {before!r} once in {module}: does this fault need a new text?"
-            (copy / module).write_text(text.replace(before, after), encoding="utf-8")
-        elif path.name != "__pycache__":
+    inner, _, rest = (but or "").partition("/")
+    for path in source.iterdir():
+        if path.name == inner and rest:
+            link_all(path, copy / inner, rest)
+        elif path.name not in (inner, "__pycache__"):
             os.symlink(path.resolve(), copy / path.name)
-    return copy
 
 
 def run_tests(folder, selected, *test_files):

@@ -116,6 +116,7 @@ def test_a_forward_that_somebody_else_put_there_stays():
     assert net[3].forward is theirs and "forward" not in vars(net[6])
 
 
+@pytest.mark.filterwarnings("ignore:You are using .torch.load:FutureWarning")  # how PyTorch 2.4 copies by pickle
 def test_a_net_can_be_copied_meanwhile():
     net, X = lenet(), torch.rand(2, 1, 28, 28)
     with quick_pooling(net):
