@@ -5,8 +5,10 @@ them dies; with `--checkpoint` they then go on where they were. Without torchrun
 """
 
 import argparse
+import contextlib
 import os
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -140,6 +142,7 @@ class Torchrun:
 
     def __exit__(self, *_):
         """The processes may save, and end; whoever has not after 15 seconds is ended."""
+        workers = self.workers()
         try:
             if self.running.poll() is None:
                 self.running.terminate()  # torchrun hands it on to its workers
@@ -149,6 +152,9 @@ class Torchrun:
         finally:  # also when Stop is pressed again
             self.running.stdin.close()  # to each worker the sign to end at once, with or without torchrun
             self.running.kill()
+            for worker in workers:  # and those that hang
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(worker, signal.SIGKILL)
             self.running.stdout.close()
             self.running.wait()
 

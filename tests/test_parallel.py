@@ -249,7 +249,8 @@ def test_windows_is_told_in_one_sentence(monkeypatch):
 
 def living(marker):
     """The process ids of programs with `marker` on their command line."""
-    listed = subprocess.run(["ps", "-eo", "pid=,stat=,args="], capture_output=True, text=True).stdout.splitlines()
+    command = ["ps", "-ww", "-eo", "pid=,stat=,args="]  # ww: whole lines, also where COLUMNS is set
+    listed = subprocess.run(command, capture_output=True, text=True).stdout.splitlines()
     rows = (line.split(None, 2) for line in listed)
     return [int(pid) for pid, state, command in rows if marker in command and not state.startswith("Z")]
 
@@ -304,3 +305,16 @@ def test_stop_leaves_no_process_behind(tmp_path):
                 raise KeyboardInterrupt
     assert not living(str(folder))
     assert Checkpoint(folder).load() is not None
+
+
+@pytest.mark.doors
+def test_a_worker_that_hangs_is_ended(tmp_path):
+    lines = ["import signal, time", "signal.signal(signal.SIGTERM, signal.SIG_IGN)", "print('up')", "time.sleep(600)"]
+    (tmp_path / "hung.py").write_text("\n".join(lines))
+    with Torchrun(1, tmp_path, module="hung", PYTHONPATH=str(tmp_path)) as printed:
+        assert next(iter(printed)) == "up" and living(str(tmp_path))
+    for _ in range(50):
+        if not living(str(tmp_path)):
+            return
+        time.sleep(0.1)
+    pytest.fail("a worker outlived the `with` that started it")
