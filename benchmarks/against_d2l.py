@@ -71,7 +71,7 @@ def compare(num_epochs, num_pairs, path):
 
     import lenet_utils
 
-    pairs = []
+    pairs, anew = [], machine.read_files_anew()
     with tempfile.TemporaryDirectory() as folder:
         work = lay_out_data(pathlib.Path(folder))
         for i in range(num_pairs):
@@ -80,6 +80,7 @@ def compare(num_epochs, num_pairs, path):
             pair["ratio"] = round(pair["d2l"]["seconds"] / pair["lenet_utils"]["seconds"], 2)
             pairs.append(pair)
             results = {"machine": machine.describe(), "device": str(lenet_utils.try_gpu()), "epochs": num_epochs}
+            results["files_read_anew"] = anew
             machine.save(path, {**results, "median": medians(pairs), "pairs": pairs})
             print(f"pair {i + 1} of {num_pairs}: {pair}", flush=True)
     return pairs

@@ -56,8 +56,9 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("notebooks", nargs="*", type=pathlib.Path, help="by default all, and the numbers are kept")
     chosen = parser.parse_args().notebooks
+    anew = machine.read_files_anew()
     runs = [measure(path.resolve()) for path in chosen or sorted(FOLDER.glob("*.ipynb"))]
-    results = {"machine": machine.describe(), "runs": runs}
+    results = {"machine": machine.describe(), "files_read_anew": anew, "runs": runs}
     if not chosen:
         on_gpu = bool(results["machine"]["gpu"])
         machine.save(machine.RESULTS / ("notebooks_gpu.json" if on_gpu else "notebooks.json"), results)

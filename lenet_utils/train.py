@@ -1,5 +1,6 @@
 """Training and testing a network, on a GPU where there is one."""
 
+import copy
 import dataclasses
 import itertools
 import math
@@ -46,7 +47,7 @@ class Accumulator:
     """Running sums of `n` quantities, e.g. loss, correct answers, images seen.
 
     `add` only queues work on the values' device; reading a sum waits for it.
-    So add on every batch and read a few times an epoch.
+    So add on every batch, and read once an epoch.
 
     >>> sums = Accumulator(2)
     >>> sums.add(torch.tensor(3), 4)
@@ -248,6 +249,7 @@ def train_epoch(net, train_iter, optimizer, device, history, animator, stop):
     dtype = next(net.parameters()).dtype
     draw_every = -(-num_batches // 5)  # rounded up: at most five points an epoch
     sums = Accumulator(4)  # loss x images, correct, images, batches whose loss was a number
+    marks = []  # where a point of the curve will be, and what the sums were there
     net.train()
     timer = Timer()
     for i, (X, labels) in enumerate(train_iter, start=1):
@@ -263,16 +265,28 @@ def train_epoch(net, train_iter, optimizer, device, history, animator, stop):
         # The loss is a mean over N; weight it by N, as the last batch may be smaller.
         sums.add(loss * y.numel(), count_correct(y_hat, y), y.numel(), loss.isfinite())
         if i % draw_every == 0 or i == num_batches:
-            loss_sum, correct, seen, finite = sums  # waits for the GPU
-            if not math.isfinite(loss_sum):
-                raise diverged(loss_sum, finite + 1, num_batches, history)
-            history.points.append((epoch + i / num_batches, loss_sum / seen, correct / seen))
-            if animator:
-                animator.add(history.points[-1][0], (*history.points[-1][1:], None))
-    loss_sum, correct, seen, _ = sums  # again, as an iterator may end before its len() says
+            marks.append((i, copy.copy(sums)))
+            if device.type == "cpu" or timer.stop() > PATIENCE:
+                add_points(marks, num_batches, history, animator)
+    add_points(marks, num_batches, history, animator)  # waits for the GPU, which has had no question until here
+    loss_sum, correct, seen, _ = sums
     if not seen:
         raise ValueError(f"expected train_iter to give batches in every epoch, got none in epoch {epoch + 1}")
     return loss_sum / seen, correct / seen, int(seen), timer.stop()
+
+
+PATIENCE = 1.0  # seconds: when an epoch takes longer, a curve that moves is worth a wait for the GPU
+
+
+def add_points(marks, num_batches, history, animator):
+    """Read the sums of all `marks`, each `(batches done, sums)`, draw their points, and empty the list."""
+    for done, (loss_sum, correct, seen, finite) in marks:
+        if not math.isfinite(loss_sum):
+            raise diverged(loss_sum, finite + 1, num_batches, history)
+        history.points.append((len(history) + done / num_batches, loss_sum / seen, correct / seen))
+        if animator:
+            animator.add(history.points[-1][0], (*history.points[-1][1:], None))
+    marks.clear()
 
 
 NO_LABEL = torch.iinfo(torch.int64).min  # PyTorch would quietly leave out images with the label -100

@@ -57,6 +57,20 @@ MUTATIONS = {
         "test_train.py",
         "reads_of_training",
     ),
+    "a wait for the device within an epoch": (
+        "train.py",
+        'if device.type == "cpu" or',
+        "if True or",
+        "test_train.py",
+        "reads_nothing_before",
+    ),
+    "points of the curve that all have the last sums": (
+        "train.py",
+        "marks.append((i, copy.copy(sums)))",
+        "marks.append((i, sums))",
+        "test_train.py",
+        "read_late",
+    ),
     "a loss that may be NaN": (
         "train.py",
         "if not math.isfinite(loss_sum):",

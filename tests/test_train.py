@@ -8,6 +8,7 @@ import re
 import signal
 import threading
 import time
+import types
 import weakref
 
 import pytest
@@ -640,13 +641,37 @@ def test_evaluation_moves_lists_of_tensors():
     assert seen == ["meta"]
 
 
-def test_training_moves_net_and_batches_to_the_device():
+@pytest.mark.parametrize(("patience", "batches"), [(math.inf, 10), (0.0, 2)])
+def test_training_reads_nothing_before_the_epoch_is_over(monkeypatch, patience, batches):
+    """Unless it takes long: then as soon as there is a point to draw, which of ten batches the second brings."""
+    monkeypatch.setattr(train, "PATIENCE", patience)
     net = small_net()
     seen = watch_devices(net)
     with pytest.raises(RuntimeError, match=NO_VALUE):
         train_ch6(net, make_batches(*[2] * 10), make_batches(2), 1, 0.1, "meta", animator=False)
-    assert seen == ["meta"] * 2  # of ten batches, the second is the first to be read
+    assert seen == ["meta"] * batches
     assert {p.device.type for p in net.parameters()} == {"meta"}
+
+
+def test_points_that_are_read_late_are_the_same(monkeypatch):
+    """Told that the CPU is somewhere else, the loop reads its sums when the epoch is over, or where it takes long."""
+    elsewhere, move = types.SimpleNamespace(type="elsewhere"), torch.Tensor.to
+    monkeypatch.setattr(torch.Tensor, "to", lambda X, *to: X if to == (elsewhere,) else move(X, *to))
+
+    def points(device, patience):
+        monkeypatch.setattr(train, "PATIENCE", patience)
+        torch.manual_seed(0)
+        net, drawn, history = small_net(), Recorder(), History("here")
+        optimizer = train.SGD(net.parameters(), 0.1)
+        for _ in range(2):
+            with StopBetweenBatches() as stop:
+                trained = train.train_epoch(net, make_batches(*[2] * 11), optimizer, device, history, drawn, stop)
+            history.add(*trained, 0.5)
+        return history.points, drawn.points, history.train_loss
+
+    at_once = points(CPU, 1.0)
+    assert len(at_once[0]) == len(at_once[1]) == 2 * 4
+    assert at_once == points(elsewhere, math.inf) == points(elsewhere, 0.0)
 
 
 def test_training_moves_the_whole_data_set_at_once():

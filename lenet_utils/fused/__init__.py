@@ -46,12 +46,7 @@ def train_epoch(kernel, net, train_iter, optimizer, device, history, animator, s
         loss, correct = kernel.step(X, y)
         sums.add(loss * len(y), correct, len(y), math.isfinite(loss))
         if i % draw_every == 0 or i == num_batches:
-            loss_sum, correct, seen, finite = sums
-            if not math.isfinite(loss_sum):
-                raise train.diverged(loss_sum, finite + 1, num_batches, history)
-            history.points.append((epoch + i / num_batches, loss_sum / seen, correct / seen))
-            if animator:
-                animator.add(history.points[-1][0], (*history.points[-1][1:], None))
+            train.add_points([(i, sums)], num_batches, history, animator)
     loss_sum, correct, seen, _ = sums
     if not seen:
         raise ValueError(f"expected train_iter to give batches in every epoch, got none in epoch {epoch + 1}")

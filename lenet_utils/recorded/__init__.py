@@ -8,7 +8,6 @@ images are next, and the running sums.
 
 import contextlib
 import functools
-import math
 
 import torch
 
@@ -33,7 +32,7 @@ def train_epoch(player, net, train_iter, optimizer, device, history, animator, s
     net.train()
     if not player.ready_for(train_iter):
         return train.train_epoch(net, train_iter, optimizer, device, history, animator, stop)
-    epoch, num_batches = len(history), len(train_iter)
+    num_batches = len(train_iter)
     timer, done, marks = train.Timer(), 0, []
     player.steps.begin(train_iter.order())
     for size, count, draws in plan(len(train_iter.labels), train_iter.batch_size):
@@ -43,12 +42,9 @@ def train_epoch(player, net, train_iter, optimizer, device, history, animator, s
         if draws:
             marks.append((done, player.steps.sums.clone()))
     places, sums = zip(*marks)
-    for done, (loss_sum, correct, seen, finite) in zip(places, torch.stack(sums).tolist()):  # waits for the GPU
-        if not math.isfinite(loss_sum):
-            raise train.diverged(loss_sum, finite + 1, num_batches, history)
-        history.points.append((epoch + done / num_batches, loss_sum / seen, correct / seen))
-        if animator:
-            animator.add(history.points[-1][0], (*history.points[-1][1:], None))
+    sums = torch.stack(sums).tolist()  # waits for the GPU
+    train.add_points(list(zip(places, sums)), num_batches, history, animator)
+    loss_sum, correct, seen, _ = sums[-1]
     return loss_sum / seen, correct / seen, int(seen), timer.stop()
 
 
