@@ -59,7 +59,7 @@ def prepare(d2l, side, batch, images, cores, device):
     optimizer = train.SGD(net.parameters(), 0.9)
 
     def run_epoch(batches):
-        with stop.StopBetweenBatches() as asked, train.quick_pooling(net):
+        with stop.StopBetweenBatches() as asked, train.quick_layers(net):
             epoch(net, batches, optimizer, device, train.History(str(device)), None, asked)
 
     return run_epoch, train_iter, warm_up

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from . import train
 from .model import lenet
 from .plot import STYLES
-from .pooling import quick_pooling
+from .quick import quick_layers
 from .stop import StopBetweenBatches
 from .train import train_ch6
 
@@ -110,17 +110,16 @@ class OneByOne(torch.utils.data.Dataset):
 
 
 def rung(
-    batches, *, wait=False, pooling=False, channels_last=False, bfloat16=False, compiled=False, lr=0.9, device="cpu"
+    batches, *, wait=False, quick=False, channels_last=False, bfloat16=False, compiled=False, lr=0.9, device="cpu"
 ):
     """A function that trains a LeNet on `batches` once, and returns the mean loss. It goes on where it ended.
 
-    `wait`: read the loss of every batch. `pooling`: by whole tensors, as in `train_ch6`. `channels_last`: that layout
-    in memory, and PyTorch's optimiser with one call for all parameters. `bfloat16`: forward with 16-bit numbers.
-    `compiled`: by `torch.compile`; a text names its mode. `device`: of the network; batches from elsewhere travel.
+    `wait`: read the loss of every batch. `quick`: the layers take the quick ways that `train_ch6` has for them.
+    `channels_last`: that layout in memory, and PyTorch's optimiser with one call for all parameters. `bfloat16`:
+    forward with 16-bit numbers. `compiled`: by `torch.compile`; a text names its mode. `device`: of the network;
+    batches from elsewhere travel.
     """
     net = fresh_lenet().to(device)
-    if pooling:
-        quick_pooling(net).__enter__()  # for good: this network is nobody else's
     optimizer = train.SGD(net.parameters(), lr)
     if channels_last:
         net.to(memory_format=torch.channels_last)
@@ -129,17 +128,18 @@ def rung(
 
     def train_pass():
         sums = train.Accumulator(2)  # loss x images, images
-        for X, y in batches:
-            X, y = X.to(device), y.to(device)
-            optimizer.zero_grad()
-            with torch.autocast(X.device.type, torch.bfloat16, enabled=bfloat16):
-                y_hat = forward(X)
-            loss = F.cross_entropy(y_hat.float(), y)
-            loss.backward()
-            optimizer.step()
-            sums.add(loss * len(y), len(y))
-            if wait:
-                loss.item()
+        with quick_layers(net) if quick else contextlib.nullcontext():
+            for X, y in batches:
+                X, y = X.to(device), y.to(device)
+                optimizer.zero_grad()
+                with torch.autocast(X.device.type, torch.bfloat16, enabled=bfloat16):
+                    y_hat = forward(X)
+                loss = F.cross_entropy(y_hat.float(), y)
+                loss.backward()
+                optimizer.step()
+                sums.add(loss * len(y), len(y))
+                if wait:
+                    loss.item()
         return sums[0] / sums[1]
 
     return train_pass

@@ -16,7 +16,7 @@ import torch
 from . import checks
 from .checkpoint import Checkpoint, CheckpointError, pack, unpack
 from .data import Batches
-from .pooling import quick_pooling
+from .quick import quick_layers
 from .stop import StopBetweenBatches
 from .team import Team
 from .train import SGD, Accumulator, History, Timer, count_correct, cross_entropy, diverged, evaluate_accuracy_gpu
@@ -77,7 +77,7 @@ class Run:
         if animator:
             replay(history, animator)
         try:
-            with Requests(patient=self.team.size > 1) as asked, quick_pooling(self.net):
+            with Requests(patient=self.team.size > 1) as asked, quick_layers(self.net):
                 while len(history) < num_epochs:
                     trained = self.train_epoch(animator, asked)
                     history.add(*trained, self.test(test_iter))

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from . import checks
 from .data import Batches
 from .model import evaluation_mode
-from .pooling import quick_pooling
+from .quick import quick_layers
 from .stop import StopBetweenBatches
 
 
@@ -226,7 +226,7 @@ def train_ch6(
 
         animator = Animator(xlabel="epoch", xlim=[0, num_epochs or 1], legend=["train loss", "train acc", "test acc"])
     try:
-        with StopBetweenBatches() as stop, quick_pooling(net):
+        with StopBetweenBatches() as stop, quick_layers(net):
             for epoch in range(num_epochs):
                 trained = run_epoch(net, train_iter, optimizer, device, history, animator, stop)
                 test_acc = evaluate(net, test_iter, device)

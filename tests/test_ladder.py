@@ -8,6 +8,7 @@ from torch import nn
 
 from lenet_utils import ladder, layer_table, lenet
 from lenet_utils.data import Batches
+from lenet_utils.pooling import HalveByMean
 
 IMAGES, LABELS = torch.randint(0, 256, (20, 28, 28), dtype=torch.uint8), torch.arange(20) % 10
 
@@ -67,7 +68,7 @@ def test_one_by_one_hands_out_what_batches_does():
     assert torch.equal(torch.stack(pictures), X) and list(labels) == y.tolist()
 
 
-SWITCHES = [{"wait": True}, {"pooling": True}, {"channels_last": True}]
+SWITCHES = [{"wait": True}, {"quick": True}, {"channels_last": True}]
 
 
 @pytest.mark.parametrize("switches", SWITCHES, ids=lambda switches: next(iter(switches)))
@@ -76,6 +77,15 @@ def test_the_rungs_learn_the_same(switches):
     plain, other = ladder.rung(batches), ladder.rung(batches, **switches)
     for _ in range(3):
         assert other() == pytest.approx(plain(), abs=1e-5)
+
+
+def test_the_quick_rung_takes_the_quick_way(monkeypatch):
+    calls, apply = [], HalveByMean.apply
+    monkeypatch.setattr(HalveByMean, "apply", lambda X: calls.append(len(X)) or apply(X))
+    train_pass = ladder.rung(Batches(IMAGES, LABELS, 8), quick=True)
+    for _ in range(2):
+        train_pass()
+    assert sum(calls) == 2 * 2 * len(IMAGES)  # two passes, two poolings
 
 
 def test_short_numbers_learn_nearly_the_same():

@@ -71,6 +71,20 @@ MUTATIONS = {
         "test_train.py",
         "read_late",
     ),
+    "pictures whose rows are as long as their columns": (
+        "convolution.py",
+        "(height * width, 1, width, 1)",
+        "(height * width, 1, height, 1)",
+        "test_convolution.py",
+        "gradients_are_right",
+    ),
+    "a quick way whose rounding is not looked at": (
+        "convolution.py",
+        "return all(map(torch.equal, *ways))",
+        "return True",
+        "test_convolution.py",
+        "bits_would_differ",
+    ),
     "a loss that may be NaN": (
         "train.py",
         "if not math.isfinite(loss_sum):",

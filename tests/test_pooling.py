@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from lenet_utils import lenet, pooling, train_ch6
-from lenet_utils.pooling import HalveByMean, quick_pooling
+from lenet_utils.pooling import HalveByMean
+from lenet_utils.quick import quick_layers
 
 
 def result_and_gradient(layer, X):
@@ -73,7 +74,7 @@ def test_training_and_testing_take_the_quick_way(quick_calls):
 )
 def test_other_layers_go_their_own_way(quick_calls, layer):
     X = torch.randn(2, 3, 12, 12)
-    with quick_pooling(layer):
+    with quick_layers(layer):
         out = layer(X)
     assert torch.equal(out, layer(X)) and not quick_calls
 
@@ -93,7 +94,7 @@ def test_other_layers_go_their_own_way(quick_calls, layer):
 )
 def test_other_tensors_go_pytorchs_way(quick_calls, X):
     layer = nn.AvgPool2d(2, ceil_mode=True)
-    with quick_pooling(layer):
+    with quick_layers(layer):
         out = layer(X)
     expected = layer(X)
     assert not quick_calls and out.stride() == expected.stride()
@@ -102,7 +103,7 @@ def test_other_tensors_go_pytorchs_way(quick_calls, X):
 
 def test_the_layers_are_pytorchs_again_also_after_an_error():
     net = lenet()
-    with pytest.raises(KeyError), quick_pooling(net):
+    with pytest.raises(KeyError), quick_layers(net):
         assert "forward" in vars(net[3])
         raise KeyError
     assert not any("forward" in vars(layer) for layer in net.modules())
@@ -111,7 +112,7 @@ def test_the_layers_are_pytorchs_again_also_after_an_error():
 def test_a_forward_that_somebody_else_put_there_stays():
     net = lenet()
     net[3].forward = theirs = lambda X: X
-    with quick_pooling(net), quick_pooling(net):
+    with quick_layers(net), quick_layers(net):
         assert net[3].forward is theirs
     assert net[3].forward is theirs and "forward" not in vars(net[6])
 
@@ -119,6 +120,6 @@ def test_a_forward_that_somebody_else_put_there_stays():
 @pytest.mark.filterwarnings("ignore:You are using .torch.load:FutureWarning")  # how PyTorch 2.4 copies by pickle
 def test_a_net_can_be_copied_meanwhile():
     net, X = lenet(), torch.rand(2, 1, 28, 28)
-    with quick_pooling(net):
+    with quick_layers(net):
         twins = copy.deepcopy(net), pickle.loads(pickle.dumps(net))
     assert all(torch.equal(twin(X), net(X)) for twin in twins)

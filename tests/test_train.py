@@ -653,6 +653,25 @@ def test_training_reads_nothing_before_the_epoch_is_over(monkeypatch, patience, 
     assert {p.device.type for p in net.parameters()} == {"meta"}
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
+def test_on_a_gpu_nobody_waits_within_an_epoch(monkeypatch):
+    class Watched(list):
+        def __iter__(self):
+            for batch in super().__iter__():
+                torch.cuda.set_sync_debug_mode("error")
+                yield batch
+            torch.cuda.set_sync_debug_mode("default")
+
+    monkeypatch.setattr(train, "PATIENCE", math.inf)
+    net, device = lenet().to("cuda"), torch.device("cuda")
+    there = Watched((X.to(device), y.to(device)) for X, y in make_batches(*[2] * 11))
+    try:
+        with StopBetweenBatches() as stop:
+            train.train_epoch(net, there, train.SGD(net.parameters(), 0.1), device, History("here"), None, stop)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
 def test_points_that_are_read_late_are_the_same(monkeypatch):
     """Told that the CPU is somewhere else, the loop reads its sums when the epoch is over, or where it takes long."""
     elsewhere, move = types.SimpleNamespace(type="elsewhere"), torch.Tensor.to

@@ -1,0 +1,157 @@
+"""The gradient of a first convolution the quick way: PyTorch's numbers to the bit, or not at all."""
+
+import pytest
+import torch
+from torch import nn
+
+from lenet_utils import convolution, lenet, train_ch6
+from lenet_utils.convolution import FirstConvolution
+from lenet_utils.quick import quick_layers
+
+
+@pytest.fixture(autouse=True)
+def with_avx2(monkeypatch):
+    """Every machine goes through the code that is meant for AVX2."""
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
+
+
+@pytest.fixture
+def same_everywhere(monkeypatch):
+    """Where the bits differ, which is no fault, the quick way is taken nevertheless."""
+    monkeypatch.setattr(convolution, "same_bits", lambda *_: True)
+
+
+@pytest.fixture
+def quick_calls(monkeypatch):
+    calls = []
+    apply = FirstConvolution.apply
+    monkeypatch.setattr(FirstConvolution, "apply", lambda X, *rest: calls.append(tuple(X.shape)) or apply(X, *rest))
+    return calls
+
+
+def results(layer, X, seed=1):
+    """What `layer` gives for `X`, and the gradients of its weights and biases."""
+    out = layer(X)
+    grad = torch.randn(out.shape, generator=torch.Generator().manual_seed(seed))
+    return out, *torch.autograd.grad(out, [p for p in layer.parameters() if p.requires_grad], grad)
+
+
+LAYERS = {
+    "lenet's": lambda: nn.Conv2d(1, 6, 5, padding=2),
+    "no bias": lambda: nn.Conv2d(1, 4, 3, bias=False),
+    "stride": lambda: nn.Conv2d(1, 8, 5, stride=2),
+    "oblong": lambda: nn.Conv2d(1, 5, (3, 5), stride=(1, 2), padding=(2, 0)),
+    "holes": lambda: nn.Conv2d(1, 3, 3, dilation=2),
+    "many": lambda: nn.Conv2d(1, 96, 11, stride=4, padding=1),
+}
+
+
+@pytest.mark.parametrize("make", LAYERS.values(), ids=LAYERS)
+@pytest.mark.parametrize("images", [1, 7, 96])
+def test_the_gradients_are_right(make, images, quick_calls, same_everywhere):
+    layer, X = make(), torch.rand(images, 1, 28, 30)
+    with quick_layers(layer):
+        found = results(layer, X)
+    assert quick_calls == [(images, 1, 28, 30)]
+    exact = results(layer.double(), X.double())
+    assert all((a - b).abs().max() < 1e-4 * b.abs().max() for a, b in zip(found, exact))
+
+
+@pytest.mark.parametrize("make", LAYERS.values(), ids=LAYERS)
+@pytest.mark.parametrize("images", [1, 7, 256])
+def test_they_are_pytorchs_to_the_bit(make, images):
+    layer = make()
+    for seed in range(3):
+        X = torch.rand(images, 1, 28, 30, generator=torch.Generator().manual_seed(seed))
+        expected = results(layer, X, seed)
+        with quick_layers(layer):
+            found = results(layer, X, seed)
+        assert all(map(torch.equal, found, expected))
+
+
+def test_where_the_bits_would_differ_pytorchs_way_is_taken(monkeypatch, quick_calls):
+    compute = convolution.gradients
+
+    def rounded_otherwise(grad, X, *rest):
+        _, weights, biases = compute(grad, X, *rest)
+        return None, weights * (1 + 1e-6 * (X.stride(1) == 1)), biases
+
+    monkeypatch.setattr(convolution, "gradients", rounded_otherwise)
+    convolution.same_bits.cache_clear()
+    try:
+        layer = nn.Conv2d(1, 6, 5)
+        with quick_layers(layer):
+            results(layer, torch.rand(4, 1, 28, 28))
+    finally:
+        convolution.same_bits.cache_clear()
+    assert not quick_calls
+
+
+def test_the_trial_leaves_the_learners_random_numbers_alone():
+    before = torch.get_rng_state()
+    convolution.same_bits.__wrapped__((4, 1, 28, 28), (6, 1, 5, 5), ((1, 1), (2, 2), (1, 1)), 1)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_training_takes_the_quick_way_and_testing_does_not(quick_calls, same_everywhere):
+    batches = [(torch.rand(4, 1, 28, 28), torch.arange(4))]
+    net = lenet()
+    train_ch6(net, batches, batches, 1, 0.1, "cpu", animator=False)
+    assert quick_calls == [(4, 1, 28, 28)]
+    net(batches[0][0])
+    assert len(quick_calls) == 1  # afterwards the net is PyTorch's own again
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        nn.Conv2d(1, 6, 3, padding="same"),
+        nn.Conv2d(1, 6, 3, padding=1, padding_mode="reflect"),
+        nn.Conv2d(2, 6, 3),
+        nn.ConvTranspose2d(1, 6, 3),
+        type("Mine", (nn.Conv2d,), {})(1, 6, 3),
+    ],
+    ids=["padding by name", "mirrored padding", "two channels", "transposed", "a class of its own"],
+)
+def test_other_layers_go_their_own_way(quick_calls, same_everywhere, layer):
+    X = torch.rand(2, 2 if layer.in_channels == 2 else 1, 12, 12)
+    expected = results(layer, X)
+    with quick_layers(layer):
+        assert all(map(torch.equal, results(layer, X), expected))
+    assert not quick_calls
+
+
+def test_other_processors_go_pytorchs_way(monkeypatch, quick_calls):
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
+    net = lenet()
+    with quick_layers(net):
+        net(torch.rand(2, 1, 28, 28))
+    assert not quick_calls
+
+
+@pytest.mark.parametrize(
+    "X",
+    [
+        torch.rand(1, 12, 12),
+        torch.rand(0, 1, 12, 12),
+        torch.rand(2, 1, 12, 24)[..., ::2],
+        torch.rand(2, 1, 12, 12).requires_grad_(),
+    ],
+    ids=["one image", "no image", "strides", "gradients of the pixels"],
+)
+def test_other_tensors_go_pytorchs_way(quick_calls, same_everywhere, X):
+    layer = nn.Conv2d(1, 6, 3)
+    expected = results(layer, X)
+    with quick_layers(layer):
+        found = results(layer, X)
+    assert not quick_calls and all(map(torch.equal, found, expected))
+
+
+@pytest.mark.parametrize("frozen", ["weight", "bias"])
+def test_what_is_frozen_gets_no_gradient(frozen, same_everywhere):
+    layer, X = nn.Conv2d(1, 6, 3), torch.rand(2, 1, 12, 12)
+    getattr(layer, frozen).requires_grad_(False)
+    expected = results(layer, X)
+    with quick_layers(layer):
+        found = results(layer, X)
+    assert len(found) == 2 and all(torch.allclose(a, b, atol=1e-5) for a, b in zip(found, expected))
