@@ -26,7 +26,7 @@ def rungs(images, labels, compiled):
         "one by one": ladder.rung(one_by_one, wait=True),
         "in memory": ladder.rung(in_memory, wait=True),
         "no waiting": ladder.rung(in_memory),
-        "pooling": ladder.rung(in_memory, pooling=True),
+        "quick layers": ladder.rung(in_memory, quick=True),
         "channels last": ladder.rung(in_memory, channels_last=True),
         "bfloat16": ladder.rung(in_memory, channels_last=True, bfloat16=True),
         "compiled": compiled,

@@ -67,7 +67,9 @@ def convolve(layer, X):
     """What `layer` makes of `X`."""
     plain = X.ndim == 4 and X.is_cpu and X.dtype == layer.weight.dtype == torch.float32 and X.is_contiguous()
     learns = torch.is_grad_enabled() and layer.weight.requires_grad and not X.requires_grad
+    others = torch.compiler.is_compiling() or torch.is_autocast_enabled("cpu")  # which have ways of their own
     how = settings(layer)
-    if plain and learns and len(X) and same_bits(X.shape, layer.weight.shape, how, torch.get_num_threads()):
+    quick = plain and learns and len(X) and not others
+    if quick and same_bits(X.shape, layer.weight.shape, how, torch.get_num_threads()):
         return FirstConvolution.apply(X, layer.weight, layer.bias, how)
     return type(layer).forward(layer, X)

@@ -147,6 +147,16 @@ def test_other_tensors_go_pytorchs_way(quick_calls, same_everywhere, X):
     assert not quick_calls and all(map(torch.equal, found, expected))
 
 
+def test_under_autocast_and_in_a_compiler_pytorchs_way_is_taken(monkeypatch, quick_calls, same_everywhere):
+    layer, X = nn.Conv2d(1, 6, 3), torch.rand(2, 1, 12, 12)
+    with quick_layers(layer):
+        with torch.autocast("cpu", torch.bfloat16):
+            layer(X).float().sum().backward()
+        monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+        layer(X).sum().backward()
+    assert not quick_calls
+
+
 @pytest.mark.parametrize("frozen", ["weight", "bias"])
 def test_what_is_frozen_gets_no_gradient(frozen, same_everywhere):
     layer, X = nn.Conv2d(1, 6, 3), torch.rand(2, 1, 12, 12)

@@ -1,7 +1,7 @@
 """A training step of LeNet as five Triton kernels, for an NVIDIA GPU with tensor cores.
 
 PyTorch takes some fifty kernels for a step, each of which takes longer to begin than to finish. Here a new kernel
-begins only where images, on which the GPU's multiprocessors work side by side, must wait for one another:
+begins only where a program needs what others have made, on which the GPU's multiprocessors work side by side:
 
     forward_convolutions   a program an image       bytes -> p1 -> p2
     hidden                 16 images, 16 units      p2 -> h1
