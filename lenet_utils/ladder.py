@@ -298,6 +298,7 @@ def draw_ladder(speeds, limit, title):
     axes.axvline(limit, label=f"all arithmetic at full speed: {limit:,.0f}", **STYLES[1])
     axes.invert_yaxis()
     axes.set(xlabel="images a second while training", title=title)
+    axes.xaxis.set_major_formatter("{x:,.0f}")
     axes.margins(x=0.15)
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), frameon=False)
     return axes

@@ -1,9 +1,10 @@
 """A training step of LeNet as five Triton kernels, for an NVIDIA GPU with tensor cores.
 
 PyTorch takes some fifty kernels for a step, each of which takes longer to begin than to finish. Here a new kernel
-begins only where a program needs what others have made, on which the GPU's multiprocessors work side by side:
+begins only where a program needs what others have made; within one, the GPU's multiprocessors work on its programs side
+by side. Each name is followed by what one program takes:
 
-    forward_convolutions   a program an image       bytes -> p1 -> p2
+    forward_convolutions   an image                 bytes -> p1 -> p2
     hidden                 16 images, 16 units      p2 -> h1
     dense                  16 images, 64 features   h1 -> h2 -> loss -> d3 -> d2 -> d1 -> dz2
     backward               an image, or a tile      dz2 -> the gradients of all weights; the linear layers learn
