@@ -26,7 +26,10 @@ class FirstConvolution(torch.autograd.Function):
     def backward(ctx, grad):
         X, weight = ctx.saved_tensors
         wanted = False, *ctx.needs_input_grad[1:3]
-        return *gradients(grad, channels_last(X), weight, ctx.bias_shape, ctx.how, wanted), None
+        _, weights, biases = gradients(grad, channels_last(X), weight, ctx.bias_shape, ctx.how, wanted)
+        if weights is not None:
+            weights = weights.flatten().view(weight.shape)  # with the usual strides again: DDP compares them
+        return None, weights, biases, None
 
 
 def gradients(grad, X, weight, bias_shape, how, wanted=(False, True, True)):

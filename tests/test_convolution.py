@@ -53,6 +53,7 @@ def test_the_gradients_are_right(make, images, quick_calls, same_everywhere):
     with quick_layers(layer):
         found = results(layer, X)
     assert quick_calls == [(images, 1, 28, 30)]
+    assert found[1].stride() == layer.weight.stride()
     exact = results(layer.double(), X.double())
     assert all((a - b).abs().max() < 1e-4 * b.abs().max() for a, b in zip(found, exact))
 
