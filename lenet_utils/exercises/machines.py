@@ -127,10 +127,9 @@ def ring(ring_all_reduce):
     if not callable(ring_all_reduce):
         raise Wrong(f"A function is asked for, and that is a {type(ring_all_reduce).__name__}.")
     for processes in (2, 3, int(torch.randint(4, 8, ()))):
-        values = torch.randint(1, 100, (processes, processes)).tolist()  # no 0: to send one changes nothing
+        values, sums = columns(processes)
         log = Ring(values)
         result = ring_all_reduce(log)
-        sums = [sum(column) for column in zip(*values)]
         if log.lists != log.sent:
             raise Wrong("It writes into `ring.lists` itself: a process has only what `ring.send` brings it.")
         if log.lists == values:
@@ -154,6 +153,15 @@ def ring(ring_all_reduce):
                 f"another {min(log.messages)}."
             )
     return "Each process sent 2 (p - 1) messages of one part, and none of them ever had to wait for a centre."
+
+
+def columns(processes):
+    """As many lists of as many numbers, and the sums of their columns: all unlike, so that no part passes for another."""
+    sums = []
+    while len(set(sums)) < processes:
+        values = torch.randint(1, 100, (processes, processes)).tolist()  # no 0: to send one changes nothing
+        sums = [sum(column) for column in zip(*values)]
+    return values, sums
 
 
 class Ring:
