@@ -7,6 +7,11 @@ import subprocess
 import sys
 
 import pytest
+
+# Two workers share the cores: what each of them starts, notebooks too, trains on one.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ["OMP_NUM_THREADS"] = "1"  # before PyTorch is loaded
+
 import torch
 
 import lenet_utils

@@ -156,7 +156,7 @@ def ring(ring_all_reduce):
 
 
 def columns(processes):
-    """As many lists of as many numbers, and the sums of their columns: all unlike, so that no part passes for another."""
+    """As many lists of as many numbers, and their columns' sums: all unlike, so that no part passes for another."""
     sums = []
     while len(set(sums)) < processes:
         values = torch.randint(1, 100, (processes, processes)).tolist()  # no 0: to send one changes nothing
