@@ -66,12 +66,13 @@ def lay_out_data(folder):
 
 
 def compare(num_epochs, num_pairs, path):
+    anew = machine.read_files_anew()  # before this process holds them itself
     # After PyTorch, when the course leaves the environment as it is, since the fresh processes inherit it.
     import torch  # noqa: F401
 
     import lenet_utils
 
-    pairs, anew = [], machine.read_files_anew()
+    pairs = []
     with tempfile.TemporaryDirectory() as folder:
         work = lay_out_data(pathlib.Path(folder))
         for i in range(num_pairs):

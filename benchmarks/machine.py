@@ -78,7 +78,8 @@ def busy_seconds():
 def measure_afresh(script, *arguments, folder=None):
     """What `script`, started in a process of its own with `arguments`, prints: a line of JSON, as a dict."""
     command = [sys.executable, str(pathlib.Path(script).resolve()), *map(str, arguments)]
-    environment = {**os.environ, "MPLBACKEND": "Agg"}
+    # What a first process compiled may be kept for the next ones, as on a learner's machine.
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"} | {"MPLBACKEND": "Agg"}
     child = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
     if child.returncode:
         raise SystemExit(f"{' '.join(map(str, arguments))} failed:\n{child.stderr}")

@@ -55,12 +55,20 @@ def measure():
 def compare(num_processes):
     import machine
 
+    anew = machine.read_files_anew()  # before this process holds them itself
+
     import lenet_utils
 
     machine.measure_afresh(__file__, "--one")  # fills the page cache
     runs = [machine.measure_afresh(__file__, "--one") for _ in range(num_processes)]
     middle = {name: statistics.median(run[name] for run in runs) for name in runs[0]}
-    results = {"machine": machine.describe(), "device": str(lenet_utils.try_gpu()), "median": middle, "runs": runs}
+    results = {
+        "machine": machine.describe(),
+        "device": str(lenet_utils.try_gpu()),
+        "files_read_anew": anew,
+        "median": middle,
+        "runs": runs,
+    }
     machine.save(machine.RESULTS / "start.json", results)
     return runs
 
