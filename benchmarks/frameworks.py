@@ -82,6 +82,7 @@ def measure(name, num_epochs, seed):
 
 
 def compare(names, num_epochs, num_rounds, path):
+    anew = machine.read_files_anew()  # before this process holds them itself
     import torch  # noqa: F401  # before the course, which then leaves the environment of the fresh processes as it is
     from against_d2l import lay_out_data
 
@@ -99,7 +100,8 @@ def compare(names, num_epochs, num_rounds, path):
                 else:
                     runs.append({"framework": name, "round": i + 1, **measured})
                     print(runs[-1], flush=True)
-            results = {"machine": machine.describe(), "versions": versions(names), "epochs": num_epochs}
+            results = {"machine": machine.describe(), "files_read_anew": anew}
+            results |= {"versions": versions(names), "epochs": num_epochs}
             left_out = [row for row in ROWS if row not in names]
             machine.save(path, results | {"left_out": left_out, "failed": failed, "runs": runs})
     return json.loads(path.read_text())

@@ -72,14 +72,15 @@ def settings():
 
 
 def sweep(rounds, sides):
-    runs = []
+    runs, anew = [], machine.read_files_anew()
     for number in range(rounds):
         for point in settings():
             for side in sides:
                 flags = [f"--{name}={value}" for name, value in point.items()]
                 runs.append({"side": side, **point, **machine.measure_afresh(__file__, "--side", side, *flags)})
                 print(runs[-1], flush=True)
-        machine.save(NUMBERS, {"machine": machine.describe(), "rounds": number + 1, "runs": runs})
+        results = {"machine": machine.describe(), "files_read_anew": anew, "rounds": number + 1, "runs": runs}
+        machine.save(NUMBERS, results)
 
 
 def curve(runs, side, name, quantity):

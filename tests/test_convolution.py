@@ -122,6 +122,15 @@ def test_other_layers_go_their_own_way(quick_calls, same_everywhere, layer):
     assert not quick_calls
 
 
+@pytest.mark.skipif(torch.backends.cpu.get_cpu_capability() != "AVX2", reason="not a processor that it is for")
+def test_on_the_processors_that_it_is_for_it_is_taken(quick_calls):
+    """Otherwise nobody would see it, but for the time that training takes."""
+    net = lenet()
+    with quick_layers(net):
+        net(torch.rand(256, 1, 28, 28))
+    assert quick_calls == [(256, 1, 28, 28)]
+
+
 def test_other_processors_go_pytorchs_way(monkeypatch, quick_calls):
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
     net = lenet()
