@@ -52,8 +52,9 @@ def settings(layer):
 def same_bits(shape, weight_shape, how, threads):
     """Whether both ways give the same gradients here, tried on pictures of that `shape`; `threads`: the number set."""
     random = torch.Generator().manual_seed(0)  # the learner's random numbers are not ours to use
-    X, weight = (torch.rand(size, generator=random) for size in (shape, weight_shape))
-    grad = torch.randn(nn.functional.conv2d(X, weight, None, *how).shape, generator=random)
+    usual = {"generator": random, "dtype": torch.float32, "device": "cpu"}
+    X, weight = (torch.rand(size, **usual) for size in (shape, weight_shape))
+    grad = torch.randn(nn.functional.conv2d(X, weight, None, *how).shape, **usual)
     ways = (gradients(grad, pictures, weight, [len(weight)], how)[1:] for pictures in (X, channels_last(X)))
     return all(map(torch.equal, *ways))
 

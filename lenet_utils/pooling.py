@@ -1,7 +1,9 @@
 """Average pooling on a CPU, to the bit as PyTorch does it, for less CPU time.
 
-PyTorch visits the windows one by one, which takes a fifth of the time of LeNet's training. Here the four pixels of all
-windows are added as four whole tensors, many pixels an instruction. An epoch gets a sixth faster by it.
+PyTorch visits the windows one by one, which takes a quarter of the time of LeNet's training. Here the pixels of all
+windows are added together, many an instruction: by one matrix product where that rounds as PyTorch does, else the
+upper left pixels of all windows first, then the upper right ones, and so on. By it a training step takes a fifth to a
+quarter less time.
 """
 
 import functools
@@ -9,26 +11,90 @@ import functools
 import torch
 from torch import nn
 
+WIDEST = 48  # pixels; in wider pictures the product has too many zeros to be the quicker way
+
 
 class HalveByMean(torch.autograd.Function):
     """The mean of every 2 x 2 window: `(N, C, H, W)` in, `(N, C, H/2, W/2)` out, for even `H` and `W`."""
 
     @staticmethod
     def forward(ctx, X):
-        first, second, third, fourth = corners(X)
-        return torch.add(first, second).add_(third).add_(fourth).div_(4)  # PyTorch's order: the same rounding
+        return sums(X).div_(4)
 
     @staticmethod
     def backward(ctx, grad):
-        share, out = grad / 4, grad.new_empty(*grad.shape[:2], 2 * grad.shape[2], 2 * grad.shape[3])
-        for corner in corners(out):
-            corner.copy_(share)
-        return out
+        return spread(grad / 4)
+
+
+def sums(X):
+    """The sum of every window: `(N, C, H, W)` in, `(N, C, H/2, W/2)` out."""
+    aligned = X.data_ptr() % 64 == 0  # as every new tensor is; elsewhere libraries may add in another order
+    if aligned and products_are_exact(X) and same_order(X.shape, torch.get_num_threads()):
+        out = sums_by_product(X)
+        if all_finite(out):
+            return out
+    return sums_by_corners(X)
+
+
+def sums_by_corners(X):
+    first, second, third, fourth = corners(X)
+    return torch.add(first, second).add_(third).add_(fourth)  # PyTorch's order: the same rounding
+
+
+def sums_by_product(X):
+    """Two rows of a picture lie one behind the other; a column of `windows` picks the four pixels of a window."""
+    images, channels, height, width = X.shape
+    return (X.view(-1, 2 * width) @ windows(width)).view(images, channels, height // 2, width // 2)
+
+
+def spread(share):
+    """Every number to all four pixels of its window: `(N, C, H, W)` in, `(N, C, 2H, 2W)` out."""
+    images, channels, height, width = share.shape
+    shape = images, channels, 2 * height, 2 * width
+    share = share.contiguous()
+    if products_are_exact(share) and 2 * width <= WIDEST and all_finite(share):
+        return (share.view(-1, width) @ windows(2 * width).T).view(shape)  # one number and zeros: nothing is rounded
+    out = share.new_empty(shape)
+    for corner in corners(out):
+        corner.copy_(share)
+    return out
 
 
 def corners(X):
     """Four views of `X`: the upper left, upper right, lower left and lower right pixels of all its windows."""
     return [X[:, :, row::2, column::2] for row in (0, 1) for column in (0, 1)]
+
+
+@functools.cache
+def windows(width):
+    """Ones where a pixel of two rows, `2 * width`, belongs to a window, of which there are `width / 2`; else zeros."""
+    owner = torch.arange(width, device="cpu").repeat(2) // 2
+    return nn.functional.one_hot(owner, width // 2).to(torch.float32)
+
+
+def products_are_exact(X):
+    """Whether a product with the numbers of `X` is computed in float32 now: there are many ways to set it otherwise."""
+    if torch.is_autocast_enabled("cpu") or not X.numel():
+        return False
+    try:
+        return torch.get_float32_matmul_precision() == "highest"
+    except RuntimeError:  # it has been set by the newer way, which the older one does not read
+        return False
+
+
+def all_finite(X):
+    """Infinity times zero is not zero: one number that is not finite would spoil its neighbours in a product."""
+    return bool(X.sum().isfinite())
+
+
+@functools.cache
+def same_order(shape, threads):
+    """Whether both ways of adding give the same bits, tried on pictures of that `shape`; `threads`: the number set."""
+    if shape[3] > WIDEST:
+        return False
+    random = torch.Generator().manual_seed(0)  # the learner's random numbers are not ours to use
+    X = torch.rand(shape, generator=random, dtype=torch.float32, device="cpu")
+    return torch.equal(sums_by_product(X), sums_by_corners(X))
 
 
 def quick_way(layer):
@@ -47,6 +113,7 @@ def halves(layer):
 def pool(layer, X):
     """What `layer`, which `halves`, makes of `X`."""
     even = X.ndim == 4 and X.shape[2] % 2 == X.shape[3] % 2 == 0
-    if even and X.is_cpu and X.dtype == torch.float32 and X.is_contiguous():
+    plain = X.is_cpu and X.dtype == torch.float32 and X.is_contiguous()
+    if even and plain and not torch.compiler.is_compiling():  # a compiler has ways of its own
         return HalveByMean.apply(X)
     return type(layer).forward(layer, X)

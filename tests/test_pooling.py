@@ -20,9 +20,32 @@ def result_and_gradient(layer, X):
     return out, X.grad
 
 
-@pytest.mark.parametrize("shape", [(256, 6, 28, 28), (7, 16, 10, 10), (1, 1, 2, 4), (0, 3, 4, 4)])
+@pytest.fixture(params=["by product", "by corners"])
+def way(request, monkeypatch):
+    """Both ways of adding, also where this machine would never take one of them."""
+    if request.param == "by corners":
+        monkeypatch.setattr(pooling, "products_are_exact", lambda X: False)
+    else:
+        monkeypatch.setattr(pooling, "same_order", lambda *_: True)
+
+
+@pytest.fixture
+def products(monkeypatch):
+    """The sizes of the windows' matrices that have been asked for: one per product."""
+    widths = []
+    monkeypatch.setattr(pooling, "windows", lambda width: widths.append(width) or ones(width))
+    return widths
+
+
+ones = pooling.windows
+
+
+@pytest.mark.parametrize("corners", [False, True], ids=["as it comes", "by corners"])
+@pytest.mark.parametrize("shape", [(256, 6, 28, 28), (7, 16, 10, 10), (1, 1, 2, 4), (0, 3, 4, 4), (3, 2, 6, 96)])
 @pytest.mark.parametrize("scale", [1.0, 1e30, 1e-38])
-def test_it_is_pytorchs_to_the_bit(shape, scale):
+def test_it_is_pytorchs_to_the_bit(shape, scale, corners, monkeypatch):
+    if corners:
+        monkeypatch.setattr(pooling, "products_are_exact", lambda X: False)
     torch.manual_seed(0)
     X = torch.randn(shape) * scale
     out, grad = result_and_gradient(HalveByMean.apply, X)
@@ -36,10 +59,98 @@ def test_the_oracle_tells_orders_of_summing_apart():
     assert not torch.equal(((first + second) + (third + fourth)) / 4, nn.AvgPool2d(2)(X))
 
 
-def test_what_does_not_compute_goes_the_same_way():
-    X = torch.tensor([[float("nan"), 1.0, float("inf"), 1.0], [1.0, 1.0, 1.0, 1.0]]).reshape(1, 1, 2, 4)
-    out = HalveByMean.apply(X)
-    assert out[..., 0].isnan() and out[..., 1].isinf()
+@pytest.mark.parametrize("shape", [(5, 6, 28, 28), (7, 16, 10, 10), (3, 1, 2, 4), (2, 3, 6, 48)])
+def test_each_window_gets_its_own_four_pixels(shape, way):
+    torch.manual_seed(0)
+    X = torch.randint(-999, 999, shape).float()  # sums of whole numbers are the same in every order
+    assert torch.equal(HalveByMean.apply(X), nn.AvgPool2d(2)(X))
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), float("-inf")])
+def test_what_does_not_compute_spoils_its_own_window_only(number, way):
+    X = torch.ones(2, 1, 4, 6)
+    X[0, 0, 1, 2] = number
+    grad = torch.ones(2, 1, 2, 3)
+    grad[1, 0, 0, 1] = number
+    results = []
+    for layer in HalveByMean.apply, nn.AvgPool2d(2):
+        leaf = X.clone().requires_grad_()
+        out = layer(leaf)
+        out.backward(grad)
+        results.append((out, leaf.grad))
+    for found, expected in zip(*results):
+        assert torch.allclose(found, expected, rtol=0, atol=0, equal_nan=True)
+
+
+def test_where_a_product_adds_in_another_order_it_is_not_taken(monkeypatch):
+    def in_another_order(X):
+        first, second, third, fourth = pooling.corners(X)
+        return (first + second) + (third + fourth)
+
+    monkeypatch.setattr(pooling, "sums_by_product", in_another_order)
+    pooling.same_order.cache_clear()
+    try:
+        X = torch.randn(64, 6, 28, 28)
+        assert torch.equal(HalveByMean.apply(X), nn.AvgPool2d(2)(X))
+    finally:
+        pooling.same_order.cache_clear()
+
+
+def test_the_trial_leaves_the_learners_random_numbers_alone():
+    before = torch.get_rng_state()
+    pooling.same_order.__wrapped__((4, 6, 28, 28), 1)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_the_trial_is_in_float32_on_the_cpu_whatever_is_usual():
+    usual = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        with torch.device("meta"):
+            assert isinstance(pooling.same_order.__wrapped__((4, 6, 28, 28), 1), bool)
+            assert ones.__wrapped__(4).tolist() == [[1, 0], [1, 0], [0, 1], [0, 1]] * 2
+    finally:
+        torch.set_default_dtype(usual)
+
+
+@pytest.mark.skipif(
+    not torch.backends.mkl.is_available() or torch.backends.cpu.get_cpu_capability() not in ("AVX2", "AVX512"),
+    reason="not a processor on which it has been seen",
+)
+def test_narrow_pictures_are_summed_by_products_and_wide_ones_are_not(products):
+    """Otherwise nobody would see it, but for the time that training takes."""
+    result_and_gradient(HalveByMean.apply, torch.rand(256, 6, 28, 28))
+    assert {28} == set(products) and len(products) >= 2  # at least one forward and one backward
+    products.clear()
+    result_and_gradient(HalveByMean.apply, torch.rand(2, 3, 6, 2 * pooling.WIDEST))
+    assert not products
+
+
+def test_half_precision_for_products_is_not_for_pooling(products):
+    X = torch.rand(256, 6, 28, 28)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert all(map(torch.equal, *(result_and_gradient(f, X) for f in (HalveByMean.apply, nn.AvgPool2d(2)))))
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("medium")
+    try:
+        assert all(map(torch.equal, *(result_and_gradient(f, X) for f in (HalveByMean.apply, nn.AvgPool2d(2)))))
+    finally:
+        torch.set_float32_matmul_precision(before)
+    assert not products
+
+
+def test_a_precision_set_by_the_newer_way_counts_too(products, monkeypatch):
+    def mixed():
+        raise RuntimeError("you have used mix of the legacy and new APIs")
+
+    monkeypatch.setattr(torch, "get_float32_matmul_precision", mixed)
+    result_and_gradient(HalveByMean.apply, torch.rand(4, 6, 28, 28))
+    assert not products
+
+
+def test_a_view_that_begins_somewhere_is_not_summed_by_products(products):
+    X = torch.rand(1 + 4 * 6 * 28 * 28)[1:].view(4, 6, 28, 28)
+    assert torch.equal(HalveByMean.apply(X), nn.AvgPool2d(2)(X)) and not products
 
 
 @pytest.fixture
