@@ -81,7 +81,7 @@ def reshape32(layer):
             raise Wrong("All pixels are there, but not in the middle: the border has to be equally wide on every side.")
         if got.sum() != inside.sum() and not torch.allclose(got.sum(), inside.sum()):
             raise Wrong("The pixels are right, but the border is not black.")
-    return "This is what LeNet-5 was shown in 1998."
+    return "This is the size that LeNet-5 was shown in 1998."
 
 
 @exercise(

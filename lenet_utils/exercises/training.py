@@ -160,7 +160,7 @@ def keeps_no_graph(Sums):
     sums.add((w * torch.rand(())).sum())
     kept = [value for value in tensors_in(vars(sums).values()) if value.requires_grad]
     if kept:
-        raise Wrong("A sum still knows how it was computed, so the maps of all batches stay in memory.")
+        raise Wrong("A sum still knows how it was computed, so the graphs of all batches stay in memory.")
 
 
 def tensors_in(values):
