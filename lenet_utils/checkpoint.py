@@ -32,8 +32,9 @@ class Checkpoint:
     def __init__(self, folder, every=None, *, resume=True):
         if every is not None:
             checks.whole_number("every, the number of batches between two saves,", every)
-        self.folder, self.every, self.resume = pathlib.Path(folder), every, resume
+        self.folder, self.every, self.resume = pathlib.Path(folder).expanduser(), every, resume
         self.requested = False
+        self.damaged = False  # the last file: nobody can go on from it
 
     @property
     def last(self):
@@ -57,9 +58,10 @@ class Checkpoint:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             write_to_disk(unfinished, packed)
-            if self.last.exists():
+            if self.last.exists() and not self.damaged:
                 os.replace(self.last, self.before)
             os.replace(unfinished, self.last)
+            self.damaged = False
             write_names_to_disk(self.folder)
         except OSError as error:
             with contextlib.suppress(OSError):
@@ -87,6 +89,7 @@ class Checkpoint:
                 problems.append(str(error))
             else:
                 if problems:
+                    self.damaged = True
                     print(f"{problems[0]}: going on from {path.name}, the state before it")
                 return found
         if problems:

@@ -98,9 +98,13 @@ def logits(y_hat, labels):
             f"got {tuple(y_hat.shape)}: does it begin with Reshape() and flatten before its first Linear?"
         )
     if labels.is_cpu and not y_hat.is_cpu:
-        lowest, highest = torch.aminmax(labels)
-        if lowest < 0 or highest >= y_hat.shape[1]:
-            raise impossible_labels(y_hat.shape[1])
+        all_labels(labels, y_hat)
+
+
+def all_labels(labels, y_hat):
+    """Whether all `labels` are from 0 to C - 1, for logits `(N, C)`. Waits for their device."""
+    if labels.min() < 0 or labels.max() >= y_hat.shape[1]:
+        raise impossible_labels(y_hat.shape[1])
 
 
 def impossible_labels(num_classes, count="some"):

@@ -16,7 +16,7 @@ def load_data_fashion_mnist(batch_size, resize=None, *, device=None):
     0 to 9. `resize` (a side, or height and width, in pixels) scales the images as d2l does.
     The training batches are drawn in a new random order on every pass, the test batches never.
     `device`: where the images live, the CPU unless told otherwise. Nothing is written to disk.
-    Raises ValueError for an impossible size, `files.DataError` where the data cannot be had.
+    Raises ValueError for an impossible size or device, `files.DataError` where the data cannot be had.
 
     >>> train_iter, test_iter = load_data_fashion_mnist(batch_size=256)
     >>> len(train_iter), len(test_iter)
@@ -24,6 +24,7 @@ def load_data_fashion_mnist(batch_size, resize=None, *, device=None):
     """
     checks.whole_number("batch_size", batch_size)
     checks.image_size(resize)
+    device = None if device is None else checks.device(device)
     train_iter = Batches(*read_split("train"), batch_size, shuffle=True, resize=resize)
     test_iter = Batches(*read_split("t10k"), batch_size, resize=resize)
     return (train_iter, test_iter) if device is None else (train_iter.to(device), test_iter.to(device))

@@ -206,8 +206,8 @@ class Blank:
 
 def fresh_lenet():
     """The same LeNet every time, with Xavier's weights; leaves the random state alone."""
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(0)
         return lenet().apply(train.init_xavier)
 
 

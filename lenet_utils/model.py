@@ -79,8 +79,9 @@ def trace_shapes(net, layers, input_shape):
     parameter = next(net.parameters(), torch.empty(0))
     hooks = [layer.register_forward_hook(note) for layer in layers]
     try:
-        with evaluation_mode(net), torch.no_grad(), torch.random.fork_rng():
-            net(torch.zeros(input_shape, device=parameter.device))
+        own = [parameter.device] if parameter.is_cuda else []  # all GPUs would have to wake up otherwise
+        with evaluation_mode(net), torch.no_grad(), torch.random.fork_rng(devices=own):
+            net(torch.zeros(input_shape, device=parameter.device, dtype=parameter.dtype))
     finally:
         for hook in hooks:
             hook.remove()

@@ -186,7 +186,7 @@ def train_modern(
     mean_net, run = AveragedModel(net), Run()
     num_steps = num_epochs * len(train_iter)
     for epoch in range(num_epochs):
-        timer, losses = Timer(), []
+        timer, losses, images = Timer(), [], 0
         net.train()
         for step, (X, y) in enumerate(train_iter, start=epoch * len(train_iter) + 1):
             if schedule:
@@ -198,13 +198,14 @@ def train_modern(
             loss = F.cross_entropy(y_hat.float(), y, label_smoothing=label_smoothing)
             loss.backward()
             optimizer.step()
-            losses.append(loss.detach())
+            losses.append(loss.detach() * len(y))  # the last batch may be smaller
+            images += len(y)
             if step > num_steps * (1 - average):
                 mean_net.update_parameters(net)
         if average and epoch + 1 == num_epochs:
             net.load_state_dict(mean_net.module.state_dict())
             update_bn(train_iter, net, device)  # the running averages belong to other weights: measure them anew
-        run.add(epoch_loss(losses, epoch), optimizer.lr, timer.stop())
+        run.add(epoch_loss(losses, images, run), optimizer.lr, timer.stop())
         if val_iter is not None:
             run.val_acc.append(evaluate_accuracy_gpu(net, val_iter, device))
     return run
@@ -220,9 +221,15 @@ def check_recipe(net, train_iter, num_epochs, lr, label_smoothing, average):
             raise ValueError(f"expected {name} to be a fraction from 0 up to, but not, 1, got {part!r}")
 
 
-def epoch_loss(losses, epoch):
-    """The mean of an epoch's losses (scalar tensors), as a float; waits for the GPU. Raises `Diverged`."""
-    mean = torch.stack(losses).mean().item()
+def epoch_loss(losses, images, run):
+    """The mean over an epoch's images of its batches' sums of losses (scalar tensors); waits for the GPU.
+
+    Raises `Diverged`, with the epochs before it, `run`, as its `history`.
+    """
+    mean = torch.stack(losses).sum().item() / images
     if not math.isfinite(mean):
-        raise Diverged(f"the loss became {mean} in epoch {epoch + 1}: try a learning rate ten times smaller")
+        epoch = len(run.train_loss) + 1
+        error = Diverged(f"the loss became {mean} in epoch {epoch}: try a learning rate ten times smaller")
+        error.history = run
+        raise error
     return mean

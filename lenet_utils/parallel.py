@@ -7,6 +7,7 @@ them dies; with `--checkpoint` they then go on where they were. Without torchrun
 import argparse
 import contextlib
 import os
+import pathlib
 import re
 import signal
 import subprocess
@@ -15,8 +16,10 @@ import threading
 
 import torch
 
+from . import checks
 from .checkpoint import Checkpoint, CheckpointError
 from .data import Batches, load_data_fashion_mnist
+from .files import DataError
 from .model import lenet
 from .resume import train
 from .team import join, leave
@@ -47,9 +50,10 @@ def main(arguments=None):
     asked = options(arguments)
     if asked.tied:
         threading.Thread(target=end_with_stdin, daemon=True).start()
-    torch.set_num_threads(asked.threads or share_of_cores(int(os.environ.get("LOCAL_WORLD_SIZE", 1))))
     team = None
     try:
+        check(asked)
+        torch.set_num_threads(asked.threads or share_of_cores(int(os.environ.get("LOCAL_WORLD_SIZE", 1))))
         team = join(asked.device, asked.ddp)
         torch.manual_seed(asked.seed)
         train_iter, test_iter = data(asked.batch_size, asked.images)
@@ -61,12 +65,23 @@ def main(arguments=None):
         options_of_train = {"init_weights": init_xavier, "team": team}
         train(lenet(), train_iter, test_iter, asked.epochs, asked.lr, team.device, checkpoint, **options_of_train)
         leave()
-    except (ValueError, CheckpointError, ArithmeticError) as error:
+    except (ValueError, CheckpointError, DataError, ArithmeticError) as error:
         give_up(str(error))
     except RuntimeError as error:
         if team is None or team.size == 1:
             raise
-        give_up(f"process {team.rank} cannot go on without one that died ({type(error).__name__})")
+        said = next(iter(str(error).splitlines()), type(error).__name__)
+        give_up(f"process {team.rank} cannot go on, perhaps without one that died ({said})")
+
+
+def check(asked):
+    """Raises ValueError where the numbers of the command line make no sense."""
+    checks.whole_number("--epochs", asked.epochs, least=0)
+    checks.learning_rate(asked.lr)
+    checks.whole_number("--batch-size", asked.batch_size)
+    for name in ("images", "threads"):
+        if getattr(asked, name) is not None:
+            checks.whole_number(f"--{name}", getattr(asked, name))
 
 
 def give_up(reason):
@@ -136,14 +151,13 @@ class Torchrun:
 
     def workers(self):
         """The process ids of the training processes that are running now."""
-        listed = subprocess.run(["ps", "-eo", "pid=,ppid="], capture_output=True, text=True).stdout
-        pairs = (map(int, line.split()) for line in listed.splitlines())
-        return sorted(pid for pid, parent in pairs if parent == self.running.pid)
+        return sorted(pid for pid, parent in processes_and_parents() if parent == self.running.pid)
 
     def __exit__(self, *_):
         """The processes may save, and end; whoever has not after 15 seconds is ended."""
-        workers = self.workers()
+        workers = []
         try:
+            workers = self.workers()
             if self.running.poll() is None:
                 self.running.terminate()  # torchrun hands it on to its workers
                 self.running.wait(15)
@@ -157,6 +171,17 @@ class Torchrun:
                     os.kill(worker, signal.SIGKILL)
             self.running.stdout.close()
             self.running.wait()
+
+
+def processes_and_parents():
+    """`(process id, its parent's)` of everything that runs: from /proc on Linux, where `ps` may be missing."""
+    if os.path.exists("/proc/self/stat"):
+        for stat in pathlib.Path("/proc").glob("[0-9]*/stat"):
+            with contextlib.suppress(OSError):  # it has ended meanwhile
+                yield int(stat.parent.name), int(stat.read_text().rpartition(")")[2].split()[1])
+    else:
+        listed = subprocess.run(["ps", "-eo", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
+        yield from (tuple(map(int, line.split())) for line in listed.splitlines())
 
 
 if __name__ == "__main__":

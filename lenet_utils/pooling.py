@@ -37,12 +37,13 @@ def sums(X):
 
 
 def sums_by_corners(X):
+    """The upper left pixels of all windows, plus the upper right ones, and so on."""
     first, second, third, fourth = corners(X)
     return torch.add(first, second).add_(third).add_(fourth)  # PyTorch's order: the same rounding
 
 
 def sums_by_product(X):
-    """Two rows of a picture lie one behind the other; a column of `windows` picks the four pixels of a window."""
+    """Two rows of a map, one behind the other; a column of `windows` picks the four pixels of one window."""
     images, channels, height, width = X.shape
     return (X.view(-1, 2 * width) @ windows(width)).view(images, channels, height // 2, width // 2)
 

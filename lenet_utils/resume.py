@@ -109,6 +109,8 @@ class Run:
             optimizer.zero_grad()
             y_hat = self.learner(X)  # (N, 10) logits, N this process's share
             checks.logits(y_hat, team.share(labels))
+            if epoch == 0 and i == 1 and isinstance(self.train_iter, Batches):
+                checks.all_labels(self.train_iter.labels, y_hat)
             loss = cross_entropy(y_hat, y) if len(y) else y_hat.sum()  # no images: 0, and gradients of 0
             (loss * team.weight(len(y), len(labels))).backward()
             team.add_up_gradients(self.net)
@@ -345,8 +347,8 @@ def generators(train_iter):
 def random_state(train_iter, device):
     """The states of all random generators that this training draws from, as texts."""
     states = [torch.get_rng_state(), *(each.get_state() for each in generators(train_iter))]
-    if device.type == "cuda":
-        states.append(torch.cuda.get_rng_state(device))
+    if device.type in ("cuda", "mps"):
+        states.append(getattr(torch, device.type).get_rng_state(device))
     return [base64.b64encode(bytes(state.numpy())).decode() for state in states]
 
 
@@ -357,5 +359,7 @@ def set_random_state(texts, train_iter, device):
     own = generators(train_iter)
     for generator, state in zip(own, states[1:]):
         generator.set_state(state)
-    if device.type == "cuda" and len(states) > 1 + len(own):
-        torch.cuda.set_rng_state(states[-1], device)
+    if device.type in ("cuda", "mps") and len(states) > 1 + len(own):
+        of_device = getattr(torch, device.type)
+        if len(states[-1]) == len(of_device.get_rng_state(device)):  # else it was another kind of device
+            of_device.set_rng_state(states[-1], device)

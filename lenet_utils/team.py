@@ -12,6 +12,8 @@ import sys
 import torch
 from torch import distributed
 
+from . import checks
+
 
 class Team:
     """One of `size` processes that train together, number `rank` of them, computing on `device`."""
@@ -86,17 +88,35 @@ def join(device=None, ddp=False):
     if "WORLD_SIZE" not in os.environ:  # not under torchrun
         from .train import try_gpu
 
-        return Team(device=device or try_gpu())
-    gpu = int(os.environ["LOCAL_RANK"])
-    if device is None:
-        device = f"cuda:{gpu}" if torch.cuda.device_count() > gpu and not os.environ.get("LENET_DEVICE") else "cpu"
-    device = torch.device(device)
+        return Team(device=checks.device(device) if device else try_gpu())
+    device = place_in_team(device or os.environ.get("LENET_DEVICE"))
     if device.type == "cuda":
         torch.cuda.set_device(device)
     else:
         stay_on_this_machine()
     distributed.init_process_group("nccl" if device.type == "cuda" else "gloo", **meeting_point())
     return Team(distributed.get_rank(), distributed.get_world_size(), device, ddp)
+
+
+def place_in_team(wanted=None):
+    """The device of this process among those that torchrun started here: all of them compute on the same kind.
+
+    Raises ValueError where `wanted` is none that each of them can have.
+    """
+    gpu, processes = int(os.environ["LOCAL_RANK"]), int(os.environ["LOCAL_WORLD_SIZE"])
+    if wanted is None:
+        enough = torch.cuda.is_available() and torch.cuda.device_count() >= processes
+        wanted = "cuda" if enough else "cpu"
+    if str(wanted) == "cuda":
+        wanted = f"cuda:{gpu}"
+    device = checks.device(wanted)
+    shared = device.type == "cuda" and device.index != gpu and processes > 1
+    if shared or device.type not in ("cpu", "cuda"):
+        raise ValueError(
+            f"expected a device for each of {processes} processes, got {device} for number {gpu}: "
+            "use cuda, which gives each a GPU of its own, or cpu"
+        )
+    return device
 
 
 def meeting_point():

@@ -112,7 +112,7 @@ def try_gpu(i=0):
     checks.whole_number("i, the number of the GPU,", i, least=0)
     if os.environ.get("LENET_DEVICE"):
         return checks.device(os.environ["LENET_DEVICE"])
-    if torch.cuda.device_count() > i:
+    if torch.cuda.is_available() and torch.cuda.device_count() > i:  # a GPU with too old a driver counts, too
         return torch.device(f"cuda:{i}")
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
 
@@ -259,6 +259,8 @@ def train_epoch(net, train_iter, optimizer, device, history, animator, stop):
         optimizer.zero_grad()
         y_hat = net(X)  # (N, 10) logits
         checks.logits(y_hat, labels)
+        if epoch == 0 and i == 1 and isinstance(train_iter, Batches):
+            checks.all_labels(train_iter.labels, y_hat)  # now, since a GPU fails at a wrong one without a word
         loss = cross_entropy(y_hat, y)
         loss.backward()
         optimizer.step()

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import pathlib
 import signal
 import time
 
@@ -234,6 +235,34 @@ def test_a_truncated_file_gives_way_to_the_one_before(tmp_path, keep, capsys):
     assert state["epoch"] == 1
     said = capsys.readouterr().out.splitlines()[-1]
     assert "last.safetensors is damaged" in said and "going on from before.safetensors" in said
+
+
+def test_a_damaged_file_never_takes_the_place_of_a_good_one(tmp_path, monkeypatch):
+    """Killed in the middle of the next save, the run must find the state from which it went on."""
+    checkpoint = Checkpoint(tmp_path)
+    fit(small_net(), checkpoint, num_epochs=2)
+    checkpoint.last.write_bytes(b"half a file")
+    weights, state = checkpoint.load()
+
+    class Killed(BaseException):
+        pass
+
+    def killed(*_):
+        raise Killed
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(os, "replace", killed)
+        checkpoint.save(weights, {"epoch": 7})
+    assert Checkpoint(tmp_path).load()[1]["epoch"] == state["epoch"] == 1
+
+    checkpoint.save(weights, {"epoch": 2})
+    assert unpack(checkpoint.before.read_bytes(), "before")[1]["epoch"] == 1
+    checkpoint.save(weights, {"epoch": 3})
+    assert unpack(checkpoint.before.read_bytes(), "before")[1]["epoch"] == 2
+
+
+def test_the_home_folder_may_be_a_tilde():
+    assert Checkpoint("~/run").folder == pathlib.Path.home() / "run"
 
 
 def test_a_flipped_bit_is_noticed(tmp_path):

@@ -142,7 +142,7 @@ def test_on_the_processors_that_it_is_for_it_is_taken(quick_calls):
     assert quick_calls == [(256, 1, 28, 28)]
 
 
-def test_other_processors_go_pytorchs_way(monkeypatch, quick_calls):
+def test_other_processors_go_pytorchs_way(monkeypatch, quick_calls, same_everywhere):
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
     net = lenet()
     with quick_layers(net):

@@ -212,6 +212,12 @@ def test_images_live_where_they_are_told_to():
         assert X.dtype == torch.float32 and X.shape == (256, 1, 28, 28)
 
 
+@pytest.mark.parametrize("name", ["gpu", "cuda:99"])
+def test_a_device_that_is_not_here(name):
+    with pytest.raises(ValueError, match=f"a device that this machine has, got '{name}'"):
+        load_data_fashion_mnist(256, device=name)
+
+
 def test_moving_to_where_they_are_changes_nothing(iters):
     assert iters[0].to("cpu") is iters[0]
     assert repr(iters[0]) == "235 batches of up to 256 of 60,000 images, shuffled"

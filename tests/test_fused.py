@@ -117,6 +117,15 @@ def test_sigmoid_of_the_ends_and_of_nan():
     assert y[2] == y[3] == 1.0 and y[4].isnan()
 
 
+@pytest.mark.parametrize("bits", [0x7FFFFFFF, -1, 0x7F800001, -0x400000, 0x7FC00000])
+def test_sigmoid_of_every_kind_of_nan(bits):
+    """A GPU's has all its bits set, and adding to them would make a number of it."""
+    x = torch.full((16,), bits, dtype=torch.int32).view(torch.float32)
+    y = torch.empty_like(x)
+    call_sigmoid(x, y)
+    assert x.isnan().all() and y.isnan().all()
+
+
 def call_sigmoid(x, y):
     build.load().lenet_sigmoid(*map(ctypes.c_void_p, (x.data_ptr(), y.data_ptr())), ctypes.c_int64(len(x)))
 

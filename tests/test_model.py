@@ -358,3 +358,15 @@ def test_evaluation_mode_gives_each_module_its_own_mode_back():
         assert not any(module.training for module in net.modules())
         raise KeyError
     assert [module.training for module in net.modules()] == before
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_the_table_of_a_net_with_other_numbers_is_the_same(dtype):
+    assert layer_table(lenet().to(dtype)) == layer_table(lenet())
+
+
+def test_the_table_wakes_no_gpu_that_the_net_is_not_on(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "_lazy_init", lambda: pytest.fail("a GPU was asked"))
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    layer_table(lenet())

@@ -1,6 +1,7 @@
 """The way from 1998 to today: each part of the recipe does what it says, and nothing that was not asked for."""
 
 import copy
+import math
 
 import pytest
 import torch
@@ -313,6 +314,34 @@ def test_arguments_that_cannot_work_change_nothing(change, message):
 def test_a_loss_that_is_no_number_is_told():
     with pytest.raises(d2l.Diverged, match="in epoch 1: try a learning rate ten times smaller"):
         modern.train_modern(tiny_net(), small_batches(), 1, 1e38)
+
+
+def test_its_history_holds_the_epochs_before(monkeypatch):
+    net = tiny_net()
+
+    class Spoilt:
+        passes = 0
+
+        def __len__(self):
+            return len(small_batches())
+
+        def __iter__(self):
+            self.passes += 1
+            yield from ((X * (math.nan if self.passes == 3 else 1), y) for X, y in small_batches())
+
+    with pytest.raises(d2l.Diverged, match="in epoch 3") as caught:
+        modern.train_modern(net, Spoilt(), 4, 0.01)
+    assert len(caught.value.history.train_loss) == 2
+
+
+def test_the_loss_is_a_mean_over_images_not_over_batches():
+    torch.manual_seed(0)
+    net, batches = tiny_net(), [(torch.rand(n, 1, 28, 28), torch.randint(10, (n,))) for n in (30, 2)]
+    run = modern.train_modern(net, batches, 1, 0.0)
+    net.train()
+    sums = [nn.functional.cross_entropy(net(X), y, reduction="sum").item() for X, y in batches]
+    assert run.train_loss[0] == pytest.approx(sum(sums) / 32, rel=1e-5)
+    assert run.train_loss[0] != pytest.approx((sums[0] / 30 + sums[1] / 2) / 2, rel=1e-5)
 
 
 @pytest.mark.parametrize(("momentum", "weight_decay"), [(0.0, 0.0), (0.9, 0.0), (0.0, 0.01), (0.9, 0.01)])

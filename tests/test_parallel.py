@@ -2,8 +2,12 @@
 
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
+import sys
+import threading
 import time
 import traceback
 import warnings
@@ -12,7 +16,7 @@ import pytest
 import torch
 from torch import distributed, nn
 
-from lenet_utils import lenet, parallel, resume, team, train
+from lenet_utils import files, lenet, parallel, resume, team, train
 from lenet_utils.checkpoint import Checkpoint
 from lenet_utils.data import Batches
 from lenet_utils.parallel import Torchrun
@@ -135,7 +139,8 @@ def test_only_the_first_process_speaks_and_saves(tmp_path, capfd):
     saved = tmp_path / "run"
     in_a_team(3, tmp_path / "team", lambda of: fit(of, checkpoint=Checkpoint(saved, every=2)))
     lines = capfd.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines] == ["training", "loss", lines[2].split()[0]]
+    assert [line.split()[0] for line in lines[:2]] == ["training", "loss"] and len(lines) == 3
+    assert re.fullmatch(r"[\d.]+ examples/sec on cpu", lines[2])
     assert lines[0] == "training on cpu with 3 processes"
     assert sorted(path.name for path in saved.iterdir()) == ["before.safetensors", "last.safetensors"]
 
@@ -236,6 +241,100 @@ def test_without_torchrun_it_is_one_process(tmp_path, capsys, monkeypatch):
         torch.set_num_threads(threads)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--epochs=-1"], "expected --epochs to be a whole number of at least 0, got -1"),
+        (["--images=-5"], "expected --images to be a whole number of at least 1, got -5"),
+        (["--images=0"], "expected --images to be a whole number of at least 1, got 0"),
+        (["--threads=-1"], "expected --threads to be a whole number of at least 1, got -1"),
+        (["--lr=-1"], "expected lr, the learning rate, to be a number from 0 up"),
+        (["--lr=nan"], "expected lr, the learning rate, to be a number from 0 up"),
+        (["--batch-size=0"], "expected --batch-size to be a whole number of at least 1, got 0"),
+        (["--device=banana"], "expected a device that this machine has, got 'banana'"),
+        (["--device=cuda:99"], "expected a device that this machine has, got 'cuda:99'"),
+    ],
+)
+@pytest.mark.parametrize("under_torchrun", [False, True])
+def test_a_line_that_makes_no_sense_gets_one_sentence(monkeypatch, arguments, message, under_torchrun):
+    told = refused(monkeypatch, arguments, {"RANK": "0", "LOCAL_RANK": "0"} if under_torchrun else None)
+    assert message in told and "\n" not in told
+
+
+def test_missing_data_gets_one_sentence(monkeypatch):
+    def nothing_there(*_):
+        raise files.DataError("the data is not here")
+
+    monkeypatch.setattr(parallel, "load_data_fashion_mnist", nothing_there)
+    assert refused(monkeypatch, ["--epochs=1", "--device=cpu"]) == "the data is not here"
+
+
+def refused(monkeypatch, arguments, places=None):
+    """What the command says when it gives up."""
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    if places:
+        for name, value in {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", **places}.items():
+            monkeypatch.setenv(name, value)
+
+    class Ended(BaseException):
+        pass
+
+    def give_up(reason):
+        raise Ended(reason)
+
+    monkeypatch.setattr(parallel, "give_up", give_up)
+    monkeypatch.setattr(team.distributed, "init_process_group", lambda *_, **__: pytest.fail("it went on"))
+    threads = torch.get_num_threads()
+    try:
+        with pytest.raises(Ended) as caught:
+            parallel.main(arguments)
+    finally:
+        torch.set_num_threads(threads)
+    return str(caught.value)
+
+
+@pytest.fixture
+def place(monkeypatch):
+    """The device of process `rank` of `processes` on a machine that pretends to a number of GPUs."""
+
+    def find(rank, processes, gpus, wanted=None):
+        monkeypatch.setenv("LOCAL_RANK", str(rank))
+        monkeypatch.setenv("LOCAL_WORLD_SIZE", str(processes))
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus > 0)
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+        monkeypatch.setattr(team.checks, "device", torch.device)
+        return str(team.place_in_team(wanted))
+
+    return find
+
+
+@pytest.mark.parametrize(("gpus", "expected"), [(0, ["cpu", "cpu"]), (1, ["cpu", "cpu"]), (2, ["cuda:0", "cuda:1"])])
+def test_all_processes_of_a_machine_compute_on_the_same_kind_of_device(place, gpus, expected):
+    """With one GPU for two of them, one would wait for messages over gloo and the other over nccl."""
+    assert [place(rank, 2, gpus) for rank in range(2)] == expected
+
+
+def test_cuda_means_a_gpu_of_its_own(place):
+    assert [place(rank, 2, 2, "cuda") for rank in range(2)] == ["cuda:0", "cuda:1"]
+    assert place(0, 1, 2, "cuda:1") == "cuda:1"
+    assert place(1, 2, 2, "cpu") == "cpu"
+
+
+@pytest.mark.parametrize("wanted", ["cuda:0", "mps"])
+def test_a_device_that_not_all_can_have_is_refused(place, wanted):
+    with pytest.raises(ValueError, match=f"a device for each of 2 processes, got {wanted} for number 1"):
+        place(1, 2, 2, wanted)
+
+
+def test_the_processes_are_found_with_and_without_proc(monkeypatch):
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+        pairs = {(child.pid, os.getpid())}
+        assert pairs <= set(parallel.processes_and_parents())
+        if shutil.which("ps"):
+            monkeypatch.setattr(parallel.os.path, "exists", lambda path: False)
+            assert pairs <= set(parallel.processes_and_parents())
+
+
 def test_each_process_gets_its_share_of_the_cores():
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     assert share_of_cores(1) <= cores and share_of_cores(2 * cores) == 1
@@ -260,19 +359,16 @@ def test_torchrun_killed_and_back_again(tmp_path):
     """The whole path once, with a real SIGKILL from outside: the line, the death, the way back, the same end."""
     folder = tmp_path / "run"
     arguments = ["--images=1280", "--epochs=3", "--batch-size=64", "--device=cpu", f"--checkpoint={folder}"]
-    killed = False
+    killed = []
     with Torchrun(2, *arguments, "--every=3", max_restarts=1) as lines:
-        printed = []
-        for line in lines:
-            printed.append(line)
-            if not killed and folder.exists() and Checkpoint(folder).load()[1]["batch"]:
-                assert len(lines.workers()) == 2
-                os.kill(lines.workers()[-1], signal.SIGKILL)
-                killed = True
+        killer = threading.Thread(target=kill_in_the_middle, args=(lines, folder, killed))
+        killer.start()
+        printed = list(lines)
+        killer.join()
     assert lines.running.returncode == 0, printed
     assert not living(str(folder))
-    if killed:
-        assert any(line.startswith("going on after epoch") for line in printed)
+    assert len(killed) == 2, "nobody was killed, so nothing has been tested"
+    assert any(line.startswith("going on after epoch") for line in printed)
     alone = tmp_path / "alone"
     alone_arguments = [argument for argument in arguments if "checkpoint" not in argument]
     parallel_team = in_a_team(2, tmp_path / "team", lambda of: by_hand(of, alone, alone_arguments))
@@ -281,6 +377,16 @@ def test_torchrun_killed_and_back_again(tmp_path):
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
     assert told["history"]["points"] == expected["history"]["points"]
     assert told["history"]["test_acc"] == expected["history"]["test_acc"]
+
+
+def kill_in_the_middle(lines, folder, killed):
+    """Once an epoch is kept in its middle, end the last of the workers; `killed`: all that were there."""
+    while not killed and lines.running.poll() is None:
+        found = Checkpoint(folder).load()
+        if found and found[1]["batch"]:
+            killed += lines.workers()
+            os.kill(killed[-1], signal.SIGKILL)
+        time.sleep(0.01)
 
 
 def by_hand(of, folder, arguments):

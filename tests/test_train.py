@@ -216,6 +216,7 @@ def machine(monkeypatch):
     def pretend(gpus=0, apple=False):
         monkeypatch.delenv("LENET_DEVICE", raising=False)
         monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus > 0)
         monkeypatch.setattr(torch.backends.mps, "is_available", lambda: apple)
 
     return pretend
@@ -233,6 +234,12 @@ def test_try_gpu(machine, gpus, apple, i, expected):
 def test_try_gpu_takes_the_first_by_itself(machine):
     machine(gpus=2)
     assert try_gpu() == torch.device("cuda:0")
+
+
+def test_a_gpu_whose_driver_is_too_old_is_none(machine, monkeypatch):
+    machine(gpus=1)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)  # while it is counted nevertheless
+    assert try_gpu() == CPU
 
 
 @pytest.mark.parametrize("i", [-1, -2, 0.5, "0", None, True])
@@ -721,6 +728,20 @@ def test_labels_are_looked_at_before_they_go_to_another_device(label):
     batches[0][1][2] = label
     with pytest.raises(ValueError, match="labels from 0 to 9"):
         train_ch6(small_net(), batches, batches, 1, 0.1, "meta", animator=False)
+
+
+@pytest.mark.parametrize("label", [-1, -100, 10])
+@pytest.mark.parametrize("checkpoint", [False, True])
+def test_all_labels_of_the_courses_batches_are_looked_at_first(label, checkpoint, tmp_path):
+    """On a GPU they are there already, and a wrong one in a later batch would end every later call, too."""
+    net, labels = small_net(), torch.arange(8)
+    labels[6] = label
+    batches = Batches(torch.ones(8, 28, 28, dtype=torch.uint8), labels, 2)
+    before = [p.clone() for p in net.parameters()]
+    more = {"init_weights": None, "animator": False, "checkpoint": tmp_path / "run" if checkpoint else None}
+    with pytest.raises(ValueError, match="labels from 0 to 9"):
+        train_ch6(net, batches, batches, 1, 0.1, CPU, **more)
+    assert all(map(torch.equal, net.parameters(), before))
 
 
 # Divergence

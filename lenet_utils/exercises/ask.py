@@ -42,7 +42,7 @@ def run_net(net, X):
         with evaluation_mode(net), torch.no_grad():
             return net(X.to(place)).cpu()
     except (RuntimeError, ValueError) as error:
-        said = str(error).splitlines()[0].rstrip(".")
+        said = next(iter(str(error).splitlines()), type(error).__name__).rstrip(".")
         raise Wrong(f"It does not take {tuple(X.shape)}. PyTorch says: {said}.") from None
 
 

@@ -124,7 +124,8 @@ INLINE lanes exponential(lanes x)
     e = e * r + 4.999914783e-1f;
     e = e * r + 9.999997063e-1f;
     e = e * r + 1.0f;
-    return (lanes)((ints)e + ((ints)shifted << 23)); /* n more in the exponent's bits: times 2^n */
+    lanes scaled = (lanes)((ints)e + ((ints)shifted << 23)); /* n more in the exponent's bits: times 2^n */
+    return choose(x == x, scaled, x); /* NaN has bits, too, that would become a number's */
 }
 
 INLINE lanes sigmoid(lanes x) { return 1.0f / (1.0f + exponential(-x)); }

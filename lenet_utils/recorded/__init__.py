@@ -128,8 +128,10 @@ class Player:
         try:
             with as_it_was(self.net, self.device):
                 self.recordings = self.record_parts(steps, sorted(parts))
-        except RuntimeError as problem:
-            reason = str(problem).strip().splitlines()[0]
+        except (Declined, ValueError):
+            raise
+        except Exception as problem:  # PyTorch's are RuntimeErrors, Triton's are not
+            reason = next(iter(str(problem).strip().splitlines()), type(problem).__name__)
             raise Declined(f"PyTorch cannot record the steps of this network ({reason})") from problem
         self.steps = steps
 
@@ -138,22 +140,34 @@ class Player:
         works = {part: functools.partial(repeat, steps.take, *part) for part in parts}
         if self.device.type != "cuda":
             return works  # nothing is queued, so there are no calls to save
-        # What libraries do on their first call cannot be recorded, and they do it once for each stream.
-        stream, pool = torch.cuda.Stream(self.device), torch.cuda.graph_pool_handle()
-        stream.wait_stream(torch.cuda.current_stream(self.device))
-        with torch.cuda.stream(stream):
-            for size in {size for size, _ in parts}:
-                for _ in range(3):
-                    steps.begin(steps.order)
-                    steps.take(size)
-        torch.cuda.current_stream(self.device).wait_stream(stream)
+        self.look_at_labels(steps)
         recordings = {}
-        for part, work in works.items():
-            graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(graph, pool=pool, stream=stream):
-                work()
-            recordings[part] = graph.replay
+        stream, pool = torch.cuda.Stream(self.device), torch.cuda.graph_pool_handle()
+        usual = torch.cuda.current_stream(self.device)
+        stream.wait_stream(usual)
+        try:
+            with torch.cuda.stream(stream):  # which ends here, also where a recording that fails would not end it
+                # What libraries do on their first call cannot be recorded, and they do it once for each stream.
+                for size in {size for size, _ in parts}:
+                    for _ in range(3):
+                        steps.begin(steps.order)
+                        steps.take(size)
+                for part, work in works.items():
+                    graph = torch.cuda.CUDAGraph()
+                    with torch.cuda.graph(graph, pool=pool, stream=stream):
+                        work()
+                    recordings[part] = graph.replay
+        finally:
+            usual.wait_stream(stream)  # before anybody puts the weights back
         return recordings
+
+    def look_at_labels(self, steps):
+        """Raises ValueError for labels that the network has no output for: a GPU would fail without a word."""
+        with train.evaluation_mode(self.net), torch.no_grad():
+            X, y = steps.batches.pick(steps.batches.labels.new_zeros(1))
+            y_hat = self.net(X)
+            checks.logits(y_hat, y)
+            checks.all_labels(steps.batches.labels, y_hat)
 
     def play(self, size, count):
         self.recordings[size, count]()
