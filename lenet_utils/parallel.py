@@ -15,6 +15,7 @@ import sys
 import threading
 
 import torch
+from torch.distributed import DistError
 
 from . import checks
 from .checkpoint import Checkpoint, CheckpointError
@@ -70,8 +71,9 @@ def main(arguments=None):
     except RuntimeError as error:
         if team is None or team.size == 1:
             raise
+        lost = isinstance(error, DistError) or "gloo" in str(error)  # gloo's own are plain RuntimeErrors
         said = next(iter(str(error).splitlines()), type(error).__name__)
-        give_up(f"process {team.rank} cannot go on, perhaps without one that died ({said})")
+        give_up(f"process {team.rank} cannot go on" + (" without one that died" if lost else f": {said}"))
 
 
 def check(asked):

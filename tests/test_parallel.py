@@ -269,6 +269,24 @@ def test_missing_data_gets_one_sentence(monkeypatch):
     assert refused(monkeypatch, ["--epochs=1", "--device=cpu"]) == "the data is not here"
 
 
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (RuntimeError("[x/gloo/transport/tcp/pair.cc:545] Read error"), "process 1 cannot go on without one that died"),
+        (distributed.DistBackendError("NCCL error"), "process 1 cannot go on without one that died"),
+        (RuntimeError("CUDA out of memory.\nTried"), "process 1 cannot go on: CUDA out of memory."),
+        (RuntimeError(), "process 1 cannot go on: RuntimeError"),
+    ],
+)
+def test_the_death_of_another_is_told_from_trouble_of_ones_own(monkeypatch, error, said):
+    def fails(*_, **__):
+        raise error
+
+    monkeypatch.setattr(parallel, "join", lambda *_: Team(1, 2))
+    monkeypatch.setattr(parallel, "train", fails)
+    assert refused(monkeypatch, ["--images=60", "--device=cpu"]) == said
+
+
 def refused(monkeypatch, arguments, places=None):
     """What the command says when it gives up."""
     monkeypatch.delenv("WORLD_SIZE", raising=False)
