@@ -64,7 +64,8 @@ class Batches:
 
     def pick(self, rows):
         """The images and labels `(X, y)` of these rows, as one batch."""
-        return self._to_floats(self.images[rows]), self.labels[rows]
+        # index_select(0, rows) is [rows], by whole images and not number by number: several times as fast on a CPU.
+        return self._to_floats(self.images.index_select(0, rows)), self.labels[rows]
 
     def _to_floats(self, images):
         X = images.unsqueeze(1)  # (N, 28, 28) -> (N, 1, 28, 28)

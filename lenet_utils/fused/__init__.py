@@ -123,21 +123,11 @@ class Pixels:
         return self
 
 
-class Gallery:
-    """Images of which a batch takes only notice: `Pixels` where a tensor would copy its rows."""
-
-    def __init__(self, images):
-        self.images = images.contiguous()
-
-    def __getitem__(self, rows):
-        return Pixels(self.images, rows)
-
-
 class PixelBatches(Batches):
-    """The same batches in the same order, with `Pixels` for X."""
+    """The same batches in the same order, with `Pixels` for X: nothing is copied."""
 
-    def _to_floats(self, pixels):
-        return pixels
+    def pick(self, rows):
+        return Pixels(self.images, rows), self.labels[rows]
 
 
 def as_pixels(data_iter, at_least=1):
@@ -146,7 +136,7 @@ def as_pixels(data_iter, at_least=1):
     if not plain or data_iter.images.shape != (len(data_iter.labels), 28, 28) or data_iter.labels.dtype != torch.int64:
         return data_iter
     size = max(at_least, data_iter.batch_size)
-    return PixelBatches(Gallery(data_iter.images), data_iter.labels, size, data_iter.shuffle)
+    return PixelBatches(data_iter.images.contiguous(), data_iter.labels, size, data_iter.shuffle)
 
 
 # The kernel
