@@ -96,21 +96,10 @@ def test_where_a_product_adds_in_another_order_it_is_not_taken(monkeypatch):
         pooling.same_order.cache_clear()
 
 
-def test_the_trial_leaves_the_learners_random_numbers_alone():
-    before = torch.get_rng_state()
-    pooling.same_order.__wrapped__((4, 6, 28, 28), 1)
-    assert torch.equal(torch.get_rng_state(), before)
-
-
-def test_the_trial_is_in_float32_on_the_cpu_whatever_is_usual():
-    usual = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    try:
-        with torch.device("meta"):
-            assert isinstance(pooling.same_order.__wrapped__((4, 6, 28, 28), 1), bool)
-            assert ones.__wrapped__(4).tolist() == [[1, 0], [1, 0], [0, 1], [0, 1]] * 2
-    finally:
-        torch.set_default_dtype(usual)
+def test_the_windows_are_in_float32_on_the_cpu_whatever_is_usual():
+    with torch.device("meta"):
+        found = ones.__wrapped__(4)
+    assert found.dtype == torch.float32 and found.tolist() == [[1, 0], [1, 0], [0, 1], [0, 1]] * 2
 
 
 @pytest.mark.skipif(
