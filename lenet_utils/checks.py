@@ -90,7 +90,7 @@ def logits(y_hat, labels):
     """What a net gave for `labels`: `(N, C)`, and every label from 0 to C - 1.
 
     Labels on the device that computes are left alone: reading them would wait for it, and on the CPU the
-    loss itself refuses them. Labels on the CPU for a GPU are looked at, since a GPU fails without a word.
+    loss itself refuses them. Labels on the CPU for a GPU are looked at, since a GPU would not say what is wrong.
     """
     if y_hat.ndim != 2 or len(y_hat) != len(labels):
         raise ValueError(

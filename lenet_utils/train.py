@@ -260,7 +260,7 @@ def train_epoch(net, train_iter, optimizer, device, history, animator, stop):
         y_hat = net(X)  # (N, 10) logits
         checks.logits(y_hat, labels)
         if epoch == 0 and i == 1 and isinstance(train_iter, Batches):
-            checks.all_labels(train_iter.labels, y_hat)  # now, since a GPU fails at a wrong one without a word
+            checks.all_labels(train_iter.labels, y_hat)  # now: a GPU would not say what is wrong with one
         loss = cross_entropy(y_hat, y)
         loss.backward()
         optimizer.step()

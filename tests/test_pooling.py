@@ -201,6 +201,14 @@ def test_other_tensors_go_pytorchs_way(quick_calls, X):
     assert X.is_meta or torch.equal(out, expected)
 
 
+def test_a_compiler_gets_pytorchs_own_layer(monkeypatch, quick_calls):
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    layer = nn.AvgPool2d(2)
+    with quick_layers(layer):
+        layer(torch.rand(2, 3, 6, 6))
+    assert not quick_calls
+
+
 def test_the_layers_are_pytorchs_again_also_after_an_error():
     net = lenet()
     with pytest.raises(KeyError), quick_layers(net):

@@ -162,7 +162,7 @@ class Player:
         return recordings
 
     def look_at_labels(self, steps):
-        """Raises ValueError for labels that the network has no output for: a GPU would fail without a word."""
+        """Raises ValueError for labels that the network has no output for: a GPU would not say what is wrong."""
         with train.evaluation_mode(self.net), torch.no_grad():
             X, y = steps.batches.pick(steps.batches.labels.new_zeros(1))
             y_hat = self.net(X)
