@@ -5,13 +5,12 @@ import json
 import os
 import pathlib
 import re
-import shutil
 import subprocess
 import sys
 
+import environments
 import pytest
-import yaml
-from packaging.requirements import Requirement
+from environments import ENVIRONMENT, conda_packages, requirements, uv
 from packaging.specifiers import SpecifierSet
 
 if sys.version_info >= (3, 11):
@@ -21,26 +20,10 @@ else:
 
 COURSE = pathlib.Path(__file__).parent.parent
 PROJECT = tomllib.loads((COURSE / "pyproject.toml").read_text("utf-8"))
-ENVIRONMENT = yaml.safe_load((COURSE / "environment.yml").read_text("utf-8"))
-ON_PYPI = {"pytorch": "torch", "matplotlib-base": "matplotlib"}  # what conda-forge calls otherwise
 MODULES = {"pillow": "PIL", "ipython": "IPython"}  # packages whose module has another name
-
-
-def requirements(lines):
-    return {r.name: r.specifier for r in map(Requirement, lines)}
-
-
 RUNTIME = requirements(PROJECT["project"]["dependencies"])
 DEVELOPMENT = requirements(PROJECT["dependency-groups"]["dev"])
 D2L = requirements(PROJECT["tool"]["uv"]["dependency-metadata"][0]["requires-dist"])
-
-
-def conda_packages():
-    """The packages of environment.yml, by PyPI's names, without Python and pip."""
-    for line in ENVIRONMENT["dependencies"]:
-        name = re.match(r"[\w-]+", line)[0]
-        if name not in ("python", "pip"):
-            yield ON_PYPI.get(name, name) + line.removeprefix(name)
 
 
 def imported(notebook):
@@ -97,13 +80,10 @@ def test_notebooks_import_what_is_installed(path):
 # What needs a package registry
 
 
-def uv(*arguments, **options):
-    return subprocess.run(["uv", *map(str, arguments)], capture_output=True, text=True, **options)
-
-
 @pytest.mark.environments
 def test_repo2docker_takes_conda_with_our_python():
-    done = uv("tool", "run", "--from", "jupyter-repo2docker", "repo2docker", "--no-build", "--debug", COURSE)
+    command = ["uv", "tool", "run", "--from", "jupyter-repo2docker", "repo2docker", "--no-build", "--debug", COURSE]
+    done = subprocess.run(command, capture_output=True, text=True)
     said = done.stdout + done.stderr
     assert done.returncode == 0, said
     version = re.search(r"python=(\d+\.\d+)", (COURSE / "environment.yml").read_text("utf-8"))[1]
@@ -116,37 +96,24 @@ def test_repo2docker_takes_conda_with_our_python():
 @pytest.fixture(scope="module")
 def clean(tmp_path_factory):
     """An environment with the packages of environment.yml and no course, and a copy of the course's own files."""
-    folder = tmp_path_factory.mktemp("binder")
-    made = uv("venv", "--quiet", "--seed", "--python", "3.12", folder / "venv")
-    assert made.returncode == 0, made.stderr
-    filled = uv("pip", "install", "--quiet", "--python", folder / "venv" / "bin" / "python", *conda_packages())
-    assert filled.returncode == 0, filled.stderr
-    kept = shutil.ignore_patterns(".git", ".venv", "__pycache__", "uv.lock", "screenshots")
-    shutil.copytree(COURSE, folder / "course", ignore=kept)
-    return folder
+    return environments.make(tmp_path_factory.mktemp("binder"))
 
 
 def frozen(folder):
-    return set(uv("pip", "freeze", "--quiet", "--python", folder / "venv" / "bin" / "python").stdout.splitlines())
-
-
-def in_environment(folder, *command, **more):
-    path = f"{folder / 'venv' / 'bin'}{os.pathsep}{os.environ['PATH']}"
-    environment = {k: v for k, v in os.environ.items() if k != "VIRTUAL_ENV"} | {"PATH": path, "PYTHONPATH": ""} | more
-    return subprocess.run(command, cwd=folder / "course", env=environment, capture_output=True, text=True)
+    return set(uv("pip", "freeze", "--quiet", "--python", folder / "venv" / "bin" / "python").splitlines())
 
 
 @pytest.mark.environments
 def test_post_build_in_a_clean_environment(clean):
     before = frozen(clean)
-    done = in_environment(clean, "./postBuild")
+    done = environments.run(clean, "./postBuild")
     assert done.returncode == 0, done.stdout + done.stderr
     added = {re.split(r"==| @ ", line)[0].removeprefix("-e ") for line in frozen(clean) - before}
     assert frozen(clean) >= before  # nothing changed its version
     assert {name for name in added if "/" not in name} <= {"d2l", "lenet-utils"} and len(added) == 2
     used = "import lenet_utils, d2l.torch; print(sum(p.numel() for p in lenet_utils.lenet().parameters()))"
-    assert in_environment(clean, "python", "-W", "ignore", "-c", used).stdout == "61706\n"
-    assert in_environment(clean, "jupyter", "lab", "--version").returncode == 0
+    assert environments.run(clean, "python", "-W", "ignore", "-c", used).stdout == "61706\n"
+    assert environments.run(clean, "jupyter", "lab", "--version").returncode == 0
 
 
 @pytest.mark.environments
@@ -155,5 +122,5 @@ def test_post_build_stops_at_the_first_failure(clean, tmp_path):
     broken = tmp_path / "python"
     broken.write_text('#!/bin/sh\necho "$@"; exit 3\n')
     broken.chmod(0o755)
-    done = in_environment(clean, "./postBuild", PATH=f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    done = environments.run(clean, "./postBuild", PATH=f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
     assert done.returncode == 3 and len(done.stdout.splitlines()) == 1

@@ -12,6 +12,7 @@ import subprocess
 import nbclient
 import nbformat
 import pytest
+from environments import uv
 
 pytestmark = pytest.mark.environments
 
@@ -22,15 +23,6 @@ PREINSTALLED = [
     *("torch==2.11.0", "torchvision==0.26.0", "numpy==2.1.*", "matplotlib==3.10.*"),
     *("pandas==2.2.*", "scipy==1.16.*", "safetensors", "requests", "pillow"),
 ]
-
-
-def uv(*arguments):
-    program = shutil.which("uv")
-    if program is None:
-        pytest.skip("uv, which makes the environment, is not installed")
-    done = subprocess.run([program, *map(str, arguments)], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,7 @@ import urllib.request
 
 import nbformat
 import pytest
+from lab_page import DONE, MINUTES, OUTPUTS, run_all, text_of
 
 pytestmark = pytest.mark.browser
 
@@ -20,7 +21,6 @@ COURSE = pathlib.Path(__file__).parent.parent
 NOTEBOOKS = sorted(path.name for path in (COURSE / "notebooks").glob("*.ipynb"))
 SCREENSHOTS = COURSE / "screenshots"
 TOKEN = "for-these-tests-only"
-MINUTES = 60_000  # Playwright counts milliseconds
 
 
 def answers(port):
@@ -107,32 +107,11 @@ def page(lab, browser):
     context.close()
 
 
-CELLS = "jupyterapp.shell.currentWidget.content.model.cells"
-DONE = f"() => Array.from({CELLS}).every(cell => cell.type != 'code' || cell.executionCount !== null)"
-OUTPUTS = f"() => Array.from({CELLS}).map(cell => cell.toJSON().outputs || [])"
-
-
 def open_notebook(lab, page, name, windowing="full"):
     lab.set("notebook-extension:tracker", windowingMode=windowing)
     page.goto(f"{lab.url}lab/tree/notebooks/{name}?token={TOKEN}&reset")
     page.wait_for_selector(".jp-NotebookPanel:not(.lm-mod-hidden) .jp-Notebook .jp-Cell")
     page.wait_for_function("() => jupyterapp.shell.currentWidget.sessionContext?.session?.kernel?.status == 'idle'")
-
-
-def menu(page, name, entry):
-    page.click(f".lm-MenuBar-itemLabel:text-is('{name}')")
-    page.click(f".lm-Menu-itemLabel:text-is('{entry}')")
-
-
-def run_all(page, wait=True):
-    menu(page, "Edit", "Clear Outputs of All Cells")
-    menu(page, "Run", "Run All Cells")
-    if wait:
-        page.wait_for_function(DONE, timeout=10 * MINUTES)
-
-
-def text_of(outputs):
-    return "".join("".join(output.get("text", "")) for output in outputs)
 
 
 # Every notebook

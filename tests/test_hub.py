@@ -1,0 +1,205 @@
+"""A hub for a class: a real JupyterHub with the teacher's guide's own settings, and a learner in a real browser.
+
+What Kubernetes does, it does with folders here: the image's course in one place, the learner's storage in another.
+"""
+
+import contextlib
+import json
+import pathlib
+import re
+import shutil
+import socket
+import subprocess
+import time
+import urllib.request
+
+import environments
+import nbformat
+import pytest
+import yaml
+from lab_page import DONE, MINUTES, OUTPUTS, run_all, text_of
+
+pytestmark = [pytest.mark.environments, pytest.mark.browser]
+
+GUIDE = (environments.COURSE / "notebooks" / "README.md").read_text("utf-8")
+IN_THE_IMAGE, HOME = "/srv/course", "/home/jovyan"  # as the guide's settings name them
+SETTINGS = """
+import pathlib
+import subprocess
+
+c.JupyterHub.bind_url = "http://127.0.0.1:{port}"
+c.JupyterHub.hub_port = {hub_port}
+c.ConfigurableHTTPProxy.api_url = "http://127.0.0.1:{proxy_port}"
+c.ConfigurableHTTPProxy.command = {proxy!r}
+c.JupyterHub.authenticator_class = "dummy"
+c.Authenticator.allow_all = True
+c.JupyterHub.spawner_class = "simple"
+c.SimpleLocalProcessSpawner.home_dir_template = {homes!r} + "/{{username}}"
+c.Spawner.args = ["--LabApp.expose_app_in_browser=True", "--allow-root"]
+c.Spawner.environment = {environment!r}
+c.Spawner.notebook_dir = {notebook_dir!r}
+c.Spawner.default_url = {default_url!r}
+c.Spawner.start_timeout = 120
+
+
+def first_start(spawner):
+    home = pathlib.Path({homes!r}, spawner.user.name)
+    home.mkdir(parents=True, exist_ok=True)
+    subprocess.run([word.replace({home!r}, str(home)) for word in {command!r}], check=True)
+
+
+c.Spawner.pre_spawn_hook = first_start
+"""
+
+
+def free_ports(count):
+    """Ports that nobody uses at this moment."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in sockets]
+
+
+class Hub:
+    """A JupyterHub on this machine only, set up as the guide's lines for Kubernetes say."""
+
+    def __init__(self, folder):
+        self.course, self.homes = folder / "course", folder / "homes"
+        chart = yaml.safe_load(re.search(r"```yaml\n(.*?)```", GUIDE, re.DOTALL)[1])
+        single = chart["singleuser"]
+        command = single["lifecycleHooks"]["postStart"]["exec"]["command"]
+        port, hub_port, proxy_port = free_ports(3)
+        self.url = f"http://127.0.0.1:{port}"
+        settings = SETTINGS.format(
+            port=port,
+            hub_port=hub_port,
+            proxy_port=proxy_port,
+            proxy=[str(folder / "node_modules" / ".bin" / "configurable-http-proxy")],
+            homes=str(self.homes),
+            home=HOME,
+            environment={"PATH": environments.variables(folder)["PATH"], "PYTHONDONTWRITEBYTECODE": "1"},
+            notebook_dir=chart["hub"]["config"]["KubeSpawner"]["notebook_dir"].replace(
+                HOME, f"{self.homes}/{{username}}"
+            ),
+            default_url=single["defaultUrl"],
+            command=[word.replace(IN_THE_IMAGE, str(self.course)) for word in command],
+        )
+        state = folder / "state"
+        state.mkdir()
+        (state / "jupyterhub_config.py").write_text(settings)
+        self.log = folder / "log"
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(
+                [folder / "venv" / "bin" / "jupyterhub"],
+                cwd=state,
+                env=environments.variables(folder),
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+        self._wait()
+
+    def _wait(self):
+        """Until the hub itself answers: its proxy does before."""
+        for _ in range(1200):
+            with contextlib.suppress(OSError), urllib.request.urlopen(f"{self.url}/hub/login", timeout=5):
+                return
+            assert self.process.poll() is None, self.log.read_text()
+            time.sleep(0.1)
+        raise TimeoutError(self.log.read_text())
+
+    def close(self):
+        self.process.terminate()  # the hub ends its proxy and the learners' servers
+        self.process.wait(60)
+
+
+@pytest.fixture(scope="module")
+def hub(browser, tmp_path_factory):
+    if shutil.which("npm") is None:
+        pytest.skip("npm, which brings the hub's proxy, is not installed")
+    folder = environments.make(tmp_path_factory.mktemp("hub"), "jupyterhub")
+    built = environments.run(folder, "./postBuild")
+    assert built.returncode == 0, built.stdout + built.stderr
+    fetch = ["npm", "install", "--silent", "--no-audit", "--no-fund", "--prefix", folder, "configurable-http-proxy"]
+    subprocess.run(fetch, check=True)
+    started = Hub(folder)
+    yield started
+    started.close()
+
+
+@pytest.fixture
+def page(browser):
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    context.set_default_timeout(2 * MINUTES)
+    yield context.new_page()
+    context.close()
+
+
+def files(folder):
+    """Every file below, with the time of its last change."""
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+
+
+def log_in(hub, page, name):
+    """From the hub's door to the notebook that it opens."""
+    page.goto(f"{hub.url}/hub/login")
+    page.fill("#username_input", name)
+    page.fill("#password_input", "anything")
+    page.click("#login_submit")
+    page.wait_for_selector(".jp-NotebookPanel:not(.lm-mod-hidden) .jp-Notebook .jp-Cell")
+
+
+def open_notebook(hub, page, name, notebook):
+    page.goto(f"{hub.url}/user/{name}/lab/tree/lenet/{notebook}?reset")
+    page.wait_for_selector(".jp-NotebookPanel:not(.lm-mod-hidden) .jp-Notebook .jp-Cell")
+    page.wait_for_function("() => jupyterapp.shell.currentWidget.sessionContext?.session?.kernel?.status == 'idle'")
+
+
+def test_a_learner_finds_the_notebooks_and_keeps_what_they_change(hub, page):
+    before = files(hub.course)
+    log_in(hub, page, "ada")
+    assert page.url.partition("?")[0] == f"{hub.url}/user/ada/lab/tree/lenet/0_start_here.ipynb"
+
+    open_notebook(hub, page, "ada", "1_reshape.ipynb")
+    run_all(page)
+    cells = nbformat.read(environments.COURSE / "notebooks" / "1_reshape.ipynb", as_version=4).cells
+    for cell, outputs in zip(cells, page.evaluate(OUTPUTS)):
+        kinds = [output["output_type"] for output in outputs]
+        assert kinds == [output["output_type"] for output in cell.get("outputs", [])], cell.source
+    page.evaluate("jupyterapp.commands.execute('docmanager:save')")
+    page.wait_for_function("() => !jupyterapp.shell.currentWidget.context.model.dirty")
+
+    mine = hub.homes / "ada" / "lenet" / "1_reshape.ipynb"
+    assert mine.read_bytes() != (hub.course / "notebooks" / "1_reshape.ipynb").read_bytes()
+    assert files(hub.course) == before  # nothing was written there
+
+    kept = mine.read_bytes()
+    stop_and_start(hub, page, "ada")
+    assert mine.read_bytes() == kept
+
+
+def stop_and_start(hub, page, name):
+    """The learner's own server, as a hub does it that stops those which nobody uses."""
+    page.goto(f"{hub.url}/hub/home")
+    page.click("#stop")
+    page.wait_for_selector("#start:has-text('Start My Server')")
+    page.click("#start")
+    page.wait_for_selector(".jp-NotebookPanel:not(.lm-mod-hidden) .jp-Notebook .jp-Cell")
+
+
+def test_the_course_is_the_one_in_the_image(hub, page):
+    """The learner's folder has notebooks only: `lenet_utils` comes from where postBuild installed it."""
+    log_in(hub, page, "grace")
+    home = hub.homes / "grace" / "lenet"
+    assert {path.name for path in home.iterdir()} == {path.name for path in (hub.course / "notebooks").iterdir()}
+    page.evaluate("jupyterapp.commands.execute('notebook:create-new', {kernelName: 'python3'})")
+    page.wait_for_function("() => jupyterapp.shell.currentWidget.sessionContext?.session?.kernel?.status == 'idle'")
+    page.evaluate(
+        "jupyterapp.shell.currentWidget.content.activeCell.model.sharedModel.setSource("
+        "'import lenet_utils, d2l; print(lenet_utils.__file__)')"
+    )
+    page.evaluate("jupyterapp.commands.execute('notebook:run-cell')")
+    page.wait_for_function(DONE)
+    (outputs,) = page.evaluate(OUTPUTS)
+    assert text_of(outputs) == f"{pathlib.Path(hub.course, 'lenet_utils', '__init__.py')}\n"
+    assert json.loads((home / "0_start_here.ipynb").read_text("utf-8"))["nbformat"] == 4
