@@ -31,10 +31,10 @@ def load_data_fashion_mnist(batch_size, resize=None, *, device=None):
 
 
 @functools.cache  # a second call, with another batch size say, costs no time and no memory
-def read_split(split):
-    """Images uint8 `(n, 28, 28)` and labels int64 `(n,)` of "train" (n = 60,000) or "t10k" (n = 10,000)."""
-    images = torch.from_numpy(files.read_idx(f"{split}-images-idx3-ubyte.gz"))
-    labels = torch.from_numpy(files.read_idx(f"{split}-labels-idx1-ubyte.gz"))
+def read_split(split, first=None):
+    """Images uint8 `(n, 28, 28)`, labels int64 `(n,)` of "train" (60,000) or "t10k" (10,000), or of their `first` n."""
+    images = torch.from_numpy(files.read_idx(f"{split}-images-idx3-ubyte.gz", first))
+    labels = torch.from_numpy(files.read_idx(f"{split}-labels-idx1-ubyte.gz", first))
     return images, labels.long()
 
 

@@ -68,19 +68,19 @@ def read_checked(name):
     return packed
 
 
-def read_idx(name):
-    """The array in the IDX file `name`, as uint8: images `(n, 28, 28)`, labels `(n,)`.
+def read_idx(name, first=None):
+    """The array in the IDX file `name`, as uint8: images `(n, 28, 28)`, labels `(n,)`; of the `first` so many only.
 
     The format (LeCun's, for MNIST): two zero bytes, the type (8 = unsigned byte), the number
     of dimensions, then each dimension as a big-endian 32-bit number, then the values.
     """
     with gzip.GzipFile(fileobj=io.BytesIO(read_checked(name))) as stream:
         num_dims = stream.read(4)[3]
-        shape = np.frombuffer(stream.read(4 * num_dims), dtype=">u4")
-        values = np.empty(shape, dtype=np.uint8)
+        count, *shape = np.frombuffer(stream.read(4 * num_dims), dtype=">u4")
+        values = np.empty((count if first is None else min(count, first), *shape), dtype=np.uint8)
         rest = memoryview(values.reshape(-1))
-        while count := stream.readinto(rest[:CHUNK]):  # in one go, gzip would hold all of it a second time
-            rest = rest[count:]
+        while got := stream.readinto(rest[:CHUNK]):  # in one go, gzip would hold all of it a second time
+            rest = rest[got:]
     return values
 
 

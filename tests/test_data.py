@@ -298,6 +298,15 @@ def test_unpacking_holds_the_images_once():
     assert 70e6 < most < 80e6  # bytes: 47 million pixels, 26 million packed ones, and a piece of a million
 
 
+@pytest.mark.parametrize("split", ["train", "t10k"])
+def test_the_first_so_many(split):
+    images, labels = data.read_split(split)
+    some, their_labels = data.read_split(split, 300)
+    assert torch.equal(some, images[:300]) and torch.equal(their_labels, labels[:300])
+    assert some.untyped_storage().nbytes() == 300 * 784  # the others are not held
+    assert len(data.read_split(split, 10**6)[0]) == len(images)  # there are no more
+
+
 def flip_a_bit(packed):
     middle = len(packed) // 2
     return packed[:middle] + bytes([packed[middle] ^ 1]) + packed[middle + 1 :]

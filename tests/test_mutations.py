@@ -164,8 +164,8 @@ MUTATIONS = {
     ),
     "the labels of the other split": (
         "data.py",
-        'files.read_idx(f"{split}-labels-idx1-ubyte.gz")',
-        "files.read_idx(f\"{dict(train='t10k', t10k='train')[split]}-labels-idx1-ubyte.gz\")",
+        'files.read_idx(f"{split}-labels-idx1-ubyte.gz", first)',
+        "files.read_idx(f\"{dict(train='t10k', t10k='train')[split]}-labels-idx1-ubyte.gz\", first)",
         "test_data.py",
         "types_shapes or as_many_images",
     ),
