@@ -169,10 +169,11 @@ def recorded_rung(batches, lr=0.9, make_steps=None):
     device = batches.labels.device
     net = fresh_lenet().to(device)
     run_epoch, _ = record(net, lr, device, make_steps)
+    optimizer = train.SGD(net.parameters(), lr)  # should the steps not be recorded
 
     def train_pass():
         with StopBetweenBatches() as stop:
-            return run_epoch(net, batches, None, device, train.History(str(device)), None, stop)[0]
+            return run_epoch(net, batches, optimizer, device, train.History(str(device)), None, stop)[0]
 
     return train_pass
 

@@ -7,9 +7,12 @@ from . import convolution, pooling
 
 @contextlib.contextmanager
 def quick_layers(net):
-    """Within it the layers of `net` that have a quicker way take it; after it, all take PyTorch's again."""
+    """Within it the layers of `net` that have a quicker way take it; after it, all take PyTorch's again.
+
+    Nothing changes where the network is on a GPU: there they are not slow, and what records its steps looks at them.
+    """
     layers = []
-    for layer in net.modules():
+    for layer in net.modules() if all(p.device.type == "cpu" for p in net.parameters()) else ():
         way = pooling.quick_way(layer) or convolution.quick_way(layer)
         if way and "forward" not in vars(layer):
             layer.forward = way

@@ -21,8 +21,8 @@ def triton_version():
     return tuple(int(number) for number in importlib.metadata.version("triton").split(".")[:2])
 
 
-# The interpreter of older ones does not work with the NumPy of today.
-pytestmark = pytest.mark.skipif(triton_version() < (3, 7), reason="there is no Triton of version 3.7 or later here")
+# Older ones compile otherwise, and their interpreter does not work with the NumPy of today.
+of_today = pytest.mark.skipif(triton_version() < (3, 7), reason="there is no Triton of version 3.7 or later here")
 
 # What every fresh process begins with: the networks, 90 images of noise, and a step on rows of them.
 PREPARE = """
@@ -53,6 +53,7 @@ def interpreter(python):
     return lambda code: json.loads(python(PREPARE + code, TRITON_INTERPRET="1"))
 
 
+@of_today
 def test_a_step_follows_float64s_gradients_and_adds_up(interpreter):
     found = interpreter("""
 LR = 1000.0  # so large that the weights' last bits do not hide the gradient
@@ -82,6 +83,7 @@ print(json.dumps([step(next(networks()), size) for size in (1, 5, 17, 33)] + [st
         assert sums == pytest.approx(expected, rel=1e-6) and first == 7 + size
 
 
+@of_today
 def test_a_pass_with_an_uneven_last_batch_is_that_of_pytorch(interpreter):
     kernels, operations = interpreter("""
 def a_pass(net, make_steps):
@@ -106,6 +108,7 @@ print(json.dumps([a_pass(next(networks()), make_steps) for make_steps in (Kernel
     torch.testing.assert_close(torch.tensor(kernels[4]), torch.tensor(operations[4]), rtol=1e-5, atol=1e-5)
 
 
+@of_today
 def test_every_kernel_becomes_machine_code_that_spills_nothing(python, tmp_path):
     code = """
 import os, pathlib, re, subprocess

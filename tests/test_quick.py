@@ -1,9 +1,13 @@
-"""The trials that decide whether a quick way is taken: they neither heed nor change what the learner has set."""
+"""The quick ways of some layers: where none is taken, and the trials that decide it.
+
+The trials neither heed nor change what the learner has set.
+"""
 
 import pytest
 import torch
 
-from lenet_utils import convolution, pooling
+from lenet_utils import convolution, lenet, pooling
+from lenet_utils.quick import quick_layers
 
 TRIALS = {
     "pooling": lambda: pooling.same_order.__wrapped__((4, 6, 28, 28), 1),
@@ -27,3 +31,11 @@ def test_it_is_in_float32_on_the_cpu_whatever_is_usual(trial):
             assert trial() is expected
     finally:
         torch.set_default_dtype(usual)
+
+
+@pytest.mark.parametrize(("device", "changed"), [("cpu", True), ("meta", False)])
+def test_only_a_network_on_the_cpu_takes_quick_ways(device, changed):
+    """Elsewhere its layers stay what they are: the kernels for a GPU decline a layer that was changed."""
+    net = lenet().to(device)
+    with quick_layers(net):
+        assert any("forward" in vars(layer) for layer in net.modules()) is changed

@@ -316,16 +316,37 @@ def test_fused_on_a_gpu_means_recorded():
 # On a GPU
 
 
+@needs_gpu
+def test_waiting_is_an_error_for_as_long_as_it_is_asked():
+    with pytest.raises(RuntimeError, match="synchronizing"), recorded.waiting_is("error"):
+        torch.ones((), device=CUDA).item()
+    assert torch.cuda.get_sync_debug_mode() == 0
+
+
+class ReadsInTheMiddle(nn.Linear):
+    def forward(self, X):
+        return super().forward(X) * (1 + 0 * X.sum().item())
+
+
+@needs_gpu
+def test_on_a_gpu_a_network_that_reads_is_declined_and_dropout_works_afterwards(capsys):
+    net = nn.Sequential(nn.Flatten(), nn.Dropout(0.5), ReadsInTheMiddle(784, 10)).to(CUDA)
+    for _ in range(2):
+        run_recorded(net, batches(40, 8, CUDA))
+        assert "not fused, since PyTorch cannot record" in capsys.readouterr().out
+
+
 def without_dropout():
     return nn.Sequential(nn.Flatten(), nn.Linear(784, 12), nn.BatchNorm1d(12), nn.ReLU(), nn.Linear(12, 10))
 
 
 @needs_gpu
 @pytest.mark.parametrize("make_net", [without_dropout, lenet])
-def test_on_a_gpu_recorded_steps_equal_eager_ones(make_net):
+def test_on_a_gpu_recorded_steps_equal_eager_ones(make_net, capsys):
     eager, played = (net.to(CUDA) for net in twins(make_net))
     train_iter = batches(1000, 64, CUDA)
     expected, found = run(train.train_epoch, eager, train_iter), run_recorded(played, train_iter)
+    assert "not fused" not in capsys.readouterr().out
     for a, b in zip(state(eager), state(played)):
         torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-5)
     assert found.train_loss == pytest.approx(expected.train_loss, rel=1e-4)
@@ -337,8 +358,9 @@ def test_on_a_gpu_nobody_waits_while_steps_are_played():
     net = lenet().to(CUDA).train()
     player = recorded.Player(net, lambda batches: recorded.Steps(net, 0.1, batches), CUDA)
     assert player.ready_for(train_iter)
-    torch.cuda.set_sync_debug_mode("error")
+    player.steps.begin(train_iter.order())
     try:
+        torch.cuda.set_sync_debug_mode("error")
         for size, count, _ in recorded.plan(1000, 64):
             player.play(size, count)
     finally:
@@ -356,9 +378,10 @@ def test_on_a_gpu_recording_changes_nothing():
 
 
 @needs_gpu
-def test_on_a_gpu_dropout_draws_anew_in_every_step():
+def test_on_a_gpu_dropout_draws_anew_in_every_step(capsys):
     net = nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(784, 10)).to(CUDA)
     same_image = Batches(torch.full((8, 28, 28), 200, dtype=torch.uint8), torch.zeros(8, dtype=torch.int64), 4).to(CUDA)
     history = run_recorded(net, same_image, epochs=1, lr=0.0)
+    assert "not fused" not in capsys.readouterr().out
     (_, first, _), (_, mean_of_both, _) = history.points  # two plays of one recording
     assert first != mean_of_both

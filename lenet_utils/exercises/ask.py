@@ -24,12 +24,21 @@ def distinct(low, high, count):
     return (torch.randperm(high - low + 1)[:count] + low).tolist()
 
 
-def expect_number(value, low, high, kinds, otherwise):
-    """Raises Wrong unless `value` is from `low` to `high`; `kinds`: messages for typical wrong numbers."""
-    if torch.is_tensor(value) and value.numel() == 1:
+def as_number(value, what):
+    """`value` as a Python number, which a tensor or an array of one is, too; Wrong for anything else.
+
+    `what`: what it is, as the beginning of a sentence, e.g. "What your function returns".
+    """
+    if math.prod(getattr(value, "shape", (0,))) == 1:
         value = value.item()
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
-        raise Wrong(f"Expected a number, got {value!r}.")
+        raise Wrong(f"{what} should be a number, and is {value!r:.60}.")
+    return value
+
+
+def expect_number(value, low, high, kinds, otherwise):
+    """Raises Wrong unless `value` is from `low` to `high`; `kinds`: messages for typical wrong numbers."""
+    value = as_number(value, "Your answer")
     if not low <= value <= high:
         nearest = min(kinds, key=lambda typical: abs(value - typical))
         raise Wrong(kinds[nearest] if math.isclose(value, nearest, rel_tol=3e-3, abs_tol=1e-3) else otherwise)

@@ -8,6 +8,7 @@ images are next, and the running sums.
 
 import contextlib
 import functools
+import warnings
 
 import torch
 
@@ -149,14 +150,16 @@ class Player:
             with torch.cuda.stream(stream):  # which ends here, also where a recording that fails would not end it
                 # What libraries do on their first call cannot be recorded, and they do it once for each stream.
                 for size in {size for size, _ in parts}:
-                    for _ in range(3):
+                    for wait in ("default", "default", "error"):  # a step that waits for the GPU cannot be recorded
                         steps.begin(steps.order)
-                        steps.take(size)
+                        with waiting_is(wait):
+                            steps.take(size)
                 for part, work in works.items():
                     graph = torch.cuda.CUDAGraph()
                     with torch.cuda.graph(graph, pool=pool, stream=stream):
                         work()
                     recordings[part] = graph.replay
+                steps.begin(steps.order)
         finally:
             usual.wait_stream(stream)  # before anybody puts the weights back
         return recordings
@@ -176,6 +179,22 @@ class Player:
 def repeat(take, size, count):
     for _ in range(count):
         take(size)
+
+
+@contextlib.contextmanager
+def waiting_is(mode):
+    """Within it, whatever waits for the GPU is an "error"; or, by "default", it is not.
+
+    A recording that such a step breaks off would leave the GPU's random state unusable in PyTorch before 2.12.
+    """
+    before = torch.cuda.get_sync_debug_mode()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Synchronization debug mode is a prototype")
+        torch.cuda.set_sync_debug_mode(mode)
+    try:
+        yield
+    finally:
+        torch.cuda.set_sync_debug_mode(before)
 
 
 @contextlib.contextmanager

@@ -7,8 +7,8 @@ by side. Each name is followed by what one program takes:
     forward_convolutions   an image                 bytes -> p1 -> p2
     hidden                 16 images, 16 units      p2 -> h1
     dense                  16 images, 64 features   h1 -> h2 -> loss -> d3 -> d2 -> d1 -> dz2
-    backward               an image, or a tile      dz2 -> the gradients of all weights; the linear layers learn
-    update                 64 weights               the convolutions learn; the sums
+    backward               a tile, or an image      dz2 -> the gradients of all weights; the linear layers learn
+    update                 32 weights               the convolutions learn; the last one adds up the sums
 
 Names as in lenet.c. p: after a pooling; h: hidden units; d: the derivative of the loss by what a linear layer gives;
 dz: by what a convolution gives; g: the slope s (1 - s) of a sigmoid, over the 4 that the pooling divides by.
@@ -17,11 +17,12 @@ Both convolutions are computed where the pooling wants them. Its windows of 2 x 
 q = (py, px) of the pooled map needs the convolution at y = 2 py + dy, x = 2 px + dx. What one row of the kernel sees
 there is a run of numbers in memory, j. So q and j are the two axes of a matrix for the tensor cores.
 
-Tensor cores round float32 to TF32's 10 bits. PyTorch lets them do so in convolutions, too (`product`), but not in
-linear layers (`exact_product`).
+Tensor cores read TF32's 10 bits of a float32 and drop the others. PyTorch lets them do so in convolutions, too
+(`product`), but not in linear layers (`exact_product`).
 
-A prediction, not measured yet, for 256 images on an H100: 5, 1.5, 5, 6.5 and 1.5 microseconds and about 1 between two
-kernels, by the instructions of each, of which a multiprocessor begins at best four and probably two or three a cycle.
+A prediction, not measured yet, for 256 images on an H100: 6, 1.5, 6.5, 6.5 and 1.7 microseconds and about 1 between two
+kernels, 27 a step; by the instructions that each executes and by the loads in it that wait for one another, give or
+take a third. Neither arithmetic nor memory is the limit, but waiting: 8 to 16 warps a multiprocessor hide little of it.
 """
 
 import torch
@@ -71,13 +72,13 @@ class KernelSteps(Steps):
             self.batches.labels, self.order, self.first, self.h1, self.g2, w3, w4, b4, w5, b5,
             self.h2, self.d3, self.d2, self.d1, self.dz2, self.outcome, size, self.last_sigmoid, num_warps=8, **OPTIONS,
         )  # fmt: skip
-        backward[(2 * size + 67,)](
+        backward[(67 + 2 * size,)](
             self.dz2, self.pixels, self.g1, self.p1, self.p2, self.h1, self.h2, self.d1, self.d2, self.d3, self.spread,
-            w2, w3, b3, w4, b4, w5, b5, self.dw, size, self.lr, num_warps=4, **OPTIONS,
+            w2, w3, b3, w4, b4, w5, b5, self.dw, size, float(self.lr), num_warps=4, **OPTIONS,
         )  # fmt: skip
-        update[(44,)](
-            w1, b1, w2, b2, self.dw, self.outcome, self.sums, self.first, size, self.lr, num_warps=4, **OPTIONS
-        )
+        update[(88,)](
+            w1, b1, w2, b2, self.dw, self.outcome, self.sums, self.first, size, float(self.lr), num_warps=4, **OPTIONS,
+        )  # fmt: skip
 
 
 def check_tensors(net, batches):
@@ -101,13 +102,13 @@ def check_tensors(net, batches):
 
 @triton.jit
 def product(a, b):
-    """The matrix product of `a` and `b` by tensor cores, for which they are rounded to 10 bits."""
+    """The matrix product of `a` and `b` by tensor cores, which read 10 bits of each number."""
     return tl.dot(a, b, input_precision="tf32")
 
 
 @triton.jit
 def exact_product(a, b):
-    """The same to float32's precision: the rounded parts, and what the rounding took off, times each other."""
+    """The same to float32's precision: the numbers rounded to 10 bits, and what that took off, times each other."""
     a_rounded, b_rounded = rounded(a), rounded(b)
     return product(a - a_rounded, b_rounded) + product(a_rounded, b_rounded) + product(a_rounded, b - b_rounded)
 
@@ -270,18 +271,16 @@ def backward(
 ):  # fmt: skip
     """Three kinds of programs, which need not wait for one another; the longest ones begin first."""
     i = tl.program_id(0)
-    if i < size:
-        gradient_1(dz2, pixels, g1, spread, w2, dw, i)
-    elif i < 2 * size:
-        gradient_2(dz2, p1, dw, i - size)
+    if i < 52:
+        update_linear(p2, d1, w3, b3, i // 13, i % 13, 400, 120, 400, 128, size, lr)
+    elif i < 64:
+        update_linear(h1, d2, w4, b4, (i - 52) // 4, i % 4, 120, 84, 128, 128, size, lr)
+    elif i < 67:
+        update_linear(h2, d3, w5, b5, 0, i - 64, 84, 10, 128, 16, size, lr)
+    elif i < 67 + size:
+        gradient_1(dz2, pixels, g1, spread, w2, dw, i - 67)
     else:
-        i -= 2 * size
-        if i < 52:
-            update_linear(p2, d1, w3, b3, i // 13, i % 13, 400, 120, 400, 128, size, lr)
-        elif i < 64:
-            update_linear(h1, d2, w4, b4, (i - 52) // 4, i % 4, 120, 84, 128, 128, size, lr)
-        else:
-            update_linear(h2, d3, w5, b5, 0, i - 64, 84, 10, 128, 16, size, lr)
+        gradient_2(dz2, p1, dw, i - 67 - size)
 
 
 @triton.jit
@@ -371,12 +370,12 @@ def learn(weights, gradient, lr, mask):
 @triton.jit(do_not_specialize=["size"])
 def update(w1, b1, w2, b2, dw, outcome, sums, first, size, lr):
     """Adds up the images' parts of the convolutions' gradients, always in the same order, and the outcomes."""
-    k = tl.program_id(0) * 64 + tl.arange(0, 64)  # conv2's weights and biases, then 26 x 8 of conv1's
+    k = tl.program_id(0) * 32 + tl.arange(0, 32)  # conv2's weights and biases, then 26 x 8 of conv1's
     o, j, ky = k % 16, k // 16 % 32, k // 512
     c, place = k % 8, k // 8 - 322  # place (ky, kx) of conv1's kernel; 25: the biases. Both dx have a part of each
     is_1 = k >= 2576
     at = tl.where(is_1, 2576 + (place // 5 * 6 + place % 5) * 8 + c, k)
-    total = tl.zeros((64,), tl.float32)
+    total = tl.zeros((32,), tl.float32)
     for start in range(0, size, 128):
         image = start + tl.arange(0, 128)[:, None]
         part, real = dw + image * 3088 + at[None, :], (image < size) & (k < 2784)[None, :]
@@ -386,7 +385,7 @@ def update(w1, b1, w2, b2, dw, outcome, sums, first, size, lr):
     learn(b2 + o, total, lr, (k >= 2560) & (k < 2576))
     learn(w1 + c * 25 + place, total, lr, is_1 & (place < 25) & (c < 6))
     learn(b1 + c, total, lr, (place == 25) & (c < 6))
-    if tl.program_id(0) == 0:
+    if tl.program_id(0) == 87:  # which has no weights
         add_up(outcome, sums, first, size)
 
 
