@@ -20,9 +20,12 @@ import subprocess
 import time
 
 import machine
+
+import lenet_utils as d2l  # before PyTorch, as a learner has it: it decides how threads wait
+
+# isort: split
 import torch
 
-import lenet_utils as d2l
 from lenet_utils.fused import build
 
 SIDES = {"eager": None, "fused": [], "fused, AVX2": ["-mno-avx512f"]}
@@ -57,7 +60,6 @@ def measure(side, num_epochs):
 
 
 def compare(sides, num_epochs, num_rounds, path):
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the course itself has it where it is imported first
     rounds = []
     for side in sides:
         machine.measure_afresh(__file__, "--side", side, "--epochs", 1)  # compiles, and warms the disk's cache

@@ -85,7 +85,8 @@ def sweep(rounds, sides):
 
 def curve(runs, side, name, quantity):
     """The medians for one sweep, as `(values, numbers)`."""
-    usual = [(other, value) for other, value in USUAL.items() if other != name]
+    usual = USUAL | {"cores": max(run["cores"] for run in runs)}  # of the machine that measured, not of this one
+    usual = [(other, value) for other, value in usual.items() if other != name]
     same = [run for run in runs if run["side"] == side and all(run[other] == value for other, value in usual)]
     values = sorted({run[name] for run in same})
     return values, [statistics.median(quantity(run) for run in same if run[name] == value) for value in values]
@@ -113,7 +114,7 @@ def draw(runs):
             axes.plot(*curve(runs, side, name, quantity), label=side, **{"marker": "o", **style}, markersize=4)
         axes.set(xlabel=xlabel, ylabel=ylabel)
         if name == "cores":
-            axes.set_xticks(SWEEPS["cores"])
+            axes.set_xticks(sorted({run["cores"] for run in runs}))
             axes.set_ylim(bottom=0)
         else:
             axes.set(xscale="log", yscale="log")

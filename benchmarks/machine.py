@@ -5,7 +5,6 @@ import json
 import os
 import pathlib
 import platform
-import resource
 import subprocess
 import sys
 
@@ -47,6 +46,8 @@ def peak_memory():
         lines = pathlib.Path("/proc/self/status").read_text().splitlines()
         return next(int(line.split()[1]) * 1024 / 1e6 for line in lines if line.startswith("VmHWM"))
     except OSError:  # macOS, which counts in bytes
+        import resource  # which Windows does not have
+
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
 
 

@@ -42,6 +42,15 @@ def test_the_benchmarks_page_has_the_measured_numbers(monkeypatch, name):
     assert written == benchmark(name, monkeypatch).table(results)
 
 
+def test_the_table_of_growth_is_that_of_the_machine_that_measured(monkeypatch):
+    """However many cores this one has."""
+    growth = benchmark("growth", monkeypatch)
+    results = json.loads((RESULTS / "growth.json").read_text())
+    written = growth.table(results)
+    monkeypatch.setitem(growth.USUAL, "cores", 16)
+    assert growth.table(results) == written
+
+
 def test_every_notebook_was_measured_and_fits_binder():
     runs = json.loads((RESULTS / "notebooks.json").read_text())["runs"]
     assert [run["notebook"] for run in runs] == NOTEBOOKS

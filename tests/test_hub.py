@@ -45,7 +45,7 @@ c.Spawner.start_timeout = 120
 def first_start(spawner):
     home = pathlib.Path({homes!r}, spawner.user.name)
     home.mkdir(parents=True, exist_ok=True)
-    subprocess.run([word.replace({home!r}, str(home)) for word in {command!r}], check=True)
+    subprocess.run({command!r}, env={environment!r} | {{"HOME": str(home)}}, check=True)
 
 
 c.Spawner.pre_spawn_hook = first_start
@@ -77,7 +77,6 @@ class Hub:
             proxy_port=proxy_port,
             proxy=[str(folder / "node_modules" / ".bin" / "configurable-http-proxy")],
             homes=str(self.homes),
-            home=HOME,
             environment={"PATH": environments.variables(folder)["PATH"], "PYTHONDONTWRITEBYTECODE": "1"},
             notebook_dir=chart["hub"]["config"]["KubeSpawner"]["notebook_dir"].replace(
                 HOME, f"{self.homes}/{{username}}"
@@ -191,7 +190,7 @@ def test_the_course_is_the_one_in_the_image(hub, page):
     """The learner's folder has notebooks only: `lenet_utils` comes from where postBuild installed it."""
     log_in(hub, page, "grace")
     home = hub.homes / "grace" / "lenet"
-    assert {path.name for path in home.iterdir()} == {path.name for path in (hub.course / "notebooks").iterdir()}
+    assert {path.name for path in home.iterdir()} == {path.name for path in hub.course.glob("notebooks/*.ipynb")}
     page.evaluate("jupyterapp.commands.execute('notebook:create-new', {kernelName: 'python3'})")
     page.wait_for_function("() => jupyterapp.shell.currentWidget.sessionContext?.session?.kernel?.status == 'idle'")
     page.evaluate(
