@@ -99,20 +99,32 @@ def exercise(number, hints):
 
 
 def tried(answer):
-    """`answer`, if it is one. Raises NotTried for None, `...`, and functions and classes with a body of only `...`."""
-    if answer is None or answer is ... or any(map(does_nothing, functions_of(answer))):
+    """`answer`, if it is one. Raises NotTried for None, `...`, functions and classes with a body of only `...`.
+
+    And for tuples and dicts with one of these in them.
+    """
+    if is_empty(answer):
         raise NotTried
-    if isinstance(answer, (tuple, list, dict)):
-        for part in answer.values() if isinstance(answer, dict) else answer:
-            tried(part)
     return answer
 
 
+def is_empty(answer):
+    if isinstance(answer, (tuple, dict)):  # a list with None in it is what some code of the learner's made
+        return any(map(is_empty, answer.values() if isinstance(answer, dict) else answer))
+    return answer is None or answer is ... or any(map(does_nothing, functions_of(answer)))
+
+
 def functions_of(answer):
-    """`answer` as a list if it is a function; the methods of a class's own, or of a layer's class in the notebook."""
+    """`answer` as a list if it is a function; the methods of a class's own, but of a layer or its class `forward` only.
+
+    A layer may well have methods that do nothing, and counts only if its class is the notebook's.
+    """
     if isinstance(answer, torch.nn.Module) and type(answer).__module__ == "__main__":
         answer = type(answer)
-    members = vars(answer).values() if inspect.isclass(answer) else [answer]
+    members = [answer]
+    if inspect.isclass(answer):
+        own = vars(answer)
+        members = [own.get("forward")] if issubclass(answer, torch.nn.Module) else own.values()
     return [member for member in members if inspect.isfunction(member)]
 
 
@@ -166,16 +178,30 @@ def judge(number, *answers):
         return Verdict("wrong", f"The cell with the check should hand over, in this order: {names}.")
     try:
         with undisturbed():
-            answers = [copy.deepcopy(a) if isinstance(a, torch.nn.Module) else a for a in map(tried, answers)]
-            return Verdict("right", task.judge(*answers) or "")
+            return Verdict("right", task.judge(*map(copied, map(tried, answers))) or "")
     except NotTried:
-        return Verdict("not tried", "")
+        return Verdict("not tried", still_to_do(task.judge, answers))
     except Wrong as wrong:
         return Verdict("wrong", str(wrong))
     except KeyboardInterrupt as stop:
         return Verdict("stopped", f"It was still running{learners_line(stop)}. Does it ever come to an end?")
     except (Exception, SystemExit) as error:
         return Verdict("wrong", f"It {what_happened(error)}.")
+
+
+def copied(answer):
+    """A copy of a network, as judges may change it; every other answer itself."""
+    try:
+        return copy.deepcopy(answer) if isinstance(answer, torch.nn.Module) else answer
+    except RuntimeError:  # PyTorch copies no tensor that was computed with a graph
+        raise Wrong("The network keeps a tensor of an earlier run: make it anew before the check.") from None
+
+
+def still_to_do(judge, answers):
+    """Which of several answers are empty, where others are not; or ""."""
+    names = inspect.signature(judge).parameters
+    empty = [getattr(a, "__name__", name) for name, a in zip(names, answers) if is_empty(a)]
+    return f"Still to do: {', '.join(f'`{name}`' for name in empty)}." if 0 < len(empty) < len(answers) else ""
 
 
 def find(number):
@@ -190,9 +216,10 @@ def find(number):
 
 @contextlib.contextmanager
 def undisturbed():
-    """Within it random numbers are fresh and prints unseen; after it everything that a judge may touch is as it was.
+    """Within it random numbers are fresh, prints unseen, and new tensors in single precision, whatever was set before.
 
-    That is the random state, the number of threads, grad mode, the default type, matplotlib's settings and figures.
+    After it everything that a judge may touch is as it was: the random state, the number of threads, grad mode, the
+    default type, matplotlib's settings and figures.
     """
     threads, dtype, grad = torch.get_num_threads(), torch.get_default_dtype(), torch.is_grad_enabled()
     python_state, numpy_state = random.getstate(), numpy.random.get_state()
@@ -200,7 +227,10 @@ def undisturbed():
     try:
         with torch.random.fork_rng(gpus), drawings_kept(), hidden_output():
             torch.default_generator.seed()
+            random.seed()
+            numpy.random.seed()
             torch.set_grad_enabled(True)
+            torch.set_default_dtype(torch.float32)
             yield
     finally:
         random.setstate(python_state)

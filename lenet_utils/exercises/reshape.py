@@ -2,6 +2,7 @@
 
 import torch
 
+from .ask import expect_class
 from .engine import Wrong, attempt, exercise
 
 
@@ -52,7 +53,7 @@ def mixed_pictures(store):
     if torch.equal(got[:, 0], pictures):
         raise Wrong("The layer makes the right pictures of that: nothing is broken.")
     if all(len(mixed) == 1 for mixed in owners):
-        raise Wrong("Every picture still has its own pixels and no others; it is only turned, or in another place.")
+        raise Wrong("Every picture still has its own pixels and no others: none is mixed with another.")
     if any(len(mixed) == 1 for mixed in owners):
         raise Wrong("Some pictures are mixed, but not all of them.")
     return "The count is right and every picture is a mixture. No layer can tell from the shape; you can, by looking."
@@ -67,21 +68,32 @@ def mixed_pictures(store):
 )
 def reshape32(layer):
     count = int(torch.randint(2, 9, ()))
+    expect_class(layer)
     layer = attempt(layer, when="Without arguments")
     for shape in [(count, 1, 28, 28), (count, 784), (count, 28, 28), (28, 28)]:
         X = 0.1 + 0.8 * torch.rand(shape)
-        got = attempt(layer, X.clone(), when=f"For an input of shape {shape}")
+        got = tensor_of(layer, X, f"For an input of shape {shape}")
         N = 1 if shape == (28, 28) else count
         if got.shape != (N, 1, 32, 32):
             raise Wrong(f"For an input of shape {shape} it gives {tuple(got.shape)}, and not (N, 1, 32, 32).")
         inside, pictures = got[..., 2:-2, 2:-2], X.view(N, 1, 28, 28)
         if not torch.equal(inside, pictures):
-            if (got == 0).sum() != N * (32 * 32 - 28 * 28):
+            if not torch.equal(got.flatten().sort().values[-X.numel() :], X.flatten().sort().values):
                 raise Wrong("It makes new values: every pixel should keep its own, with a black border around them.")
-            raise Wrong("All pixels are there, but not in the middle: the border has to be equally wide on every side.")
+            if any(torch.equal(got[..., i : i + 28, j : j + 28], pictures) for i in range(5) for j in range(5)):
+                raise Wrong("All pixels are there, but not in the middle: the border should be equally wide all round.")
+            raise Wrong("All pixels are there, but not all of them are in their places.")
         if got.sum() != inside.sum() and not torch.allclose(got.sum(), inside.sum()):
             raise Wrong("The pixels are right, but the border is not black.")
     return "This is the size that LeNet-5 was shown in 1998."
+
+
+def tensor_of(layer, X, name):
+    """What `layer` makes of a copy of `X`; Wrong if that is no tensor."""
+    got = attempt(layer, X.clone(), when=name)
+    if not torch.is_tensor(got):
+        raise Wrong(f"{name} it should give a tensor, and what it gives is of type `{type(got).__name__}`.")
+    return got
 
 
 @exercise(
@@ -93,6 +105,7 @@ def reshape32(layer):
     ),
 )
 def my_reshape(layer):
+    expect_class(layer)
     for (height, width), count in zip([(3, 7), (8, 5)], torch.randperm(7) + 2):
         reshapes_all(layer, height, width, int(count))
         refuses_others(layer(height, width), height, width, int(count))
@@ -105,12 +118,10 @@ def reshapes_all(layer, height, width, count):
     for shape in shapes:
         X = torch.rand(shape)
         name = f"For pictures of {height}x{width} and an input of shape {shape}"
-        compare(attempt(net, X.clone(), when=name), X.reshape(-1, 1, height, width), name)
+        compare(tensor_of(net, X, name), X.reshape(-1, 1, height, width), name)
 
 
 def compare(got, wanted, name):
-    if not torch.is_tensor(got):
-        raise Wrong(f"{name} it should give a tensor, and gives {type(got).__name__}.")
     N, _, height, width = wanted.shape
     if got.shape != wanted.shape:
         known = {
@@ -131,6 +142,13 @@ def refuses_others(net, height, width, count):
         ((count, 2 * height * width), "rows that are twice as long as a picture"),
         ((count, height, width, 1), "pictures with their channel last"),
         ((count, height * width + 1), "rows that are one number too long"),
+        ((count, 2 * height, width), "pictures that are twice as high"),
+        ((count, 1, height, 2 * width), "pictures that are twice as wide"),
+        ((count, width, height), "pictures on their side"),
+        ((count, 1, width, height), "pictures on their side, with a channel"),
+        ((width, height), "a single picture on its side"),
+        ((height * width,), "a row without a batch"),
+        ((2, count, height * width), "batches of rows"),
     ]
     for shape, name in others:
         try:
@@ -138,7 +156,8 @@ def refuses_others(net, height, width, count):
         except ValueError:
             continue
         except Exception as error:
-            raise Wrong(
-                f"{name.capitalize()}, {shape}, should raise a ValueError, not a {type(error).__name__}."
-            ) from None
+            raised = type(error).__name__
+            raise Wrong(f"{name.capitalize()}, {shape}, should raise a ValueError; yours is {raised}.") from None
+        if not torch.is_tensor(got):
+            raise Wrong(f"For {name}, {shape}, it returns {got!r:.60} instead of raising a ValueError.")
         raise Wrong(f"It takes {name}, {shape}, and gives {tuple(got.shape)} without a word.")

@@ -9,15 +9,16 @@ from ..data import LABELS, Batches, read_split
 from ..model import lenet
 from ..train import SGD, History, cross_entropy, evaluate_accuracy_gpu, init_xavier
 from ..trained import trained_lenet
+from .ask import as_number
 from .engine import Wrong, attempt, exercise
 
 STEPS = 10  # of 256 pictures each, with the learner's learning rate
 
 
 def a_number(answer):
-    if not isinstance(answer, numbers.Real) or isinstance(answer, bool):
-        raise Wrong(f"That is not a number but a {type(answer).__name__}: write it like 0.5, without quotation marks.")
-    return float(answer)
+    if isinstance(answer, str):
+        raise Wrong("That is not a number but a text: write it like 0.5, without quotation marks.")
+    return float(as_number(answer, "Your answer"))
 
 
 def some_pictures(split, count):
@@ -66,7 +67,7 @@ def ruinous_learning_rate(lr):
         raise Wrong("Below zero, every step makes the loss larger on purpose; `train_ch6` refuses that.")
     if lr == 0:
         raise Wrong("With steps of zero nothing changes, for better or worse.")
-    right = accuracy_after_steps(lr)
+    right = accuracy_after_steps(min(lr, torch.finfo(torch.float32).max))  # PyTorch multiplies by no larger one
     if right > 0.7:
         raise Wrong(
             f"The network bears it: after {STEPS} steps it still names {100 * right:.0f} of 100 pictures right."
@@ -141,7 +142,9 @@ def is_a_name(answer):
         raise Wrong(f"It gives a tensor of {answer.numel()} numbers, and not one name.")
     if isinstance(answer, float) or (torch.is_tensor(answer) and answer.is_floating_point()):
         raise Wrong("It gives a score, and not the name of the class that has it.")
-    if not isinstance(answer, str):
+    if isinstance(answer, numbers.Integral) or torch.is_tensor(answer):
         raise Wrong("It gives the number of a class, and not its name.")
+    if not isinstance(answer, str):
+        raise Wrong(f"It gives something of type `{type(answer).__name__}`, and not a name.")
     if answer not in LABELS:
         raise Wrong(f"{answer!r} is not among the ten names of `d2l.get_fashion_mnist_labels`.")

@@ -6,8 +6,8 @@ import torch
 from torch import nn
 
 from ..model import lenet
-from .ask import between, expect_number, innermost, run_net
-from .engine import Wrong, attempt, exercise
+from .ask import as_number, between, expect_class, expect_number, innermost, run_net
+from .engine import Wrong, attempt, exercise, returned
 
 
 @exercise(
@@ -56,7 +56,10 @@ def standing_still(loss, accuracy, steps, last):
     ),
 )
 def softmax_twice(broken, lowest):
-    innermost(broken)  # raises Wrong for what is no network
+    scores = []  # of the linear layers, as they are called; the network is a copy, so the hooks may stay
+    for layer in innermost(broken):
+        if isinstance(layer, nn.Linear):
+            layer.register_forward_hook(lambda _, inputs, output: scores.append(output))
     y_hat, ones = run_net(broken, torch.rand(between(3, 7), 1, 28, 28)), torch.ones(())
     if y_hat.ndim != 2 or y_hat.shape[1] != 10:
         raise Wrong(f"Ten numbers should come out for each picture; yours gives {tuple(y_hat.shape)}.")
@@ -72,6 +75,9 @@ def softmax_twice(broken, lowest):
         raise Wrong("What comes out are logits as before, and no probabilities.")
     if sum(p.numel() for p in broken.parameters()) != sum(p.numel() for p in lenet().parameters()):
         raise Wrong("There is a softmax at the end, but the rest is no longer LeNet.")
+    scores = [ten for ten in scores if ten.shape == y_hat.shape]
+    if scores and not torch.allclose(y_hat, scores[-1].softmax(dim=1).to(y_hat), atol=1e-4):
+        raise Wrong("Each ten add up to 1, but they are not the softmax of the ten scores of the last linear layer.")
     expect_number(lowest, 1.455, 1.467, {
         0: "The network is right. Zero would need a logit far above the others; what comes in now is at most 1.",
         math.log(10): "The network is right. That's the loss of one who knows nothing; ask for a perfect answer.",
@@ -92,6 +98,7 @@ def softmax_twice(broken, lowest):
     ),
 )
 def sums_that_do_not_wait(Sums):
+    expect_class(Sums)
     a, b, c = (between(2, 9) for _ in range(3))
     sums, others = attempt(Sums, 2, when="With two sums"), Sums(2)
     sums.add(a, b)
@@ -107,6 +114,7 @@ def sums_that_do_not_wait(Sums):
     compare_sums(sums, (2 * a + 2 * c, a + b + 0.75), "After an add that was refused, the sums have changed.")
     does_not_wait(Sums)
     keeps_no_graph(Sums)
+    changes_no_value(Sums)
     sums.reset()
     compare_sums(sums, (0, 0), "After `reset` the sums are not zero.")
     sums.add(a, b)
@@ -115,10 +123,10 @@ def sums_that_do_not_wait(Sums):
 
 
 def compare_sums(sums, expected, message):
-    got = [sums[i] for i in range(len(expected))]
+    got = [returned(sums[i], "reading a sum") for i in range(len(expected))]
     if any(torch.is_tensor(value) for value in got):
         raise Wrong("Reading a sum gives a tensor. It should give a number: this is the place to wait.")
-    if got != list(map(float, expected)):
+    if [as_number(value, "What reading a sum gives") for value in got] != list(expected):
         raise Wrong(message)
 
 
@@ -133,7 +141,10 @@ def refuses(sums, values):
     raise Wrong(f"There are two sums, and {taken} taken without a word.")
 
 
-READS = {"item", "tolist", "numpy", "__array__", "__float__", "__int__", "__bool__", "__index__"}
+READS = {
+    "item", "tolist", "numpy", "cpu", "__array__", "__float__", "__int__", "__bool__", "__index__",
+    "__repr__", "__format__",  # print and f-strings
+}  # fmt: skip
 
 
 class Promise(torch.Tensor):
@@ -143,16 +154,20 @@ class Promise(torch.Tensor):
 
     @classmethod
     def __torch_function__(cls, func, types, args=(), kwargs=None):
-        Promise.reads += getattr(func, "__name__", "") in READS
+        name, told = getattr(func, "__name__", ""), [*args, *(kwargs or {}).values()]
+        to_cpu = name == "to" and "cpu" in [word for word in told if isinstance(word, str)]
+        Promise.reads += name in READS or to_cpu  # to a tensor's own device it may go
         return super().__torch_function__(func, types, args, kwargs or {})
 
 
 def does_not_wait(Sums):
     sums, before = Sums(2), Promise.reads
-    for _ in range(3):
-        sums.add(torch.rand(()).as_subclass(Promise), torch.tensor(3).as_subclass(Promise))
-    if Promise.reads > before:
-        raise Wrong("`add` reads the number out of a tensor. On a GPU, Python would wait there in every batch.")
+    try:
+        for _ in range(3):
+            sums.add(torch.rand(()).as_subclass(Promise), torch.tensor(3).as_subclass(Promise))
+    finally:  # some ways of reading, such as a format, end in an error with a Promise
+        if Promise.reads > before:
+            raise Wrong("`add` reads the number out of a tensor. On a GPU, Python would wait there in every batch.")
 
 
 def keeps_no_graph(Sums):
@@ -161,6 +176,14 @@ def keeps_no_graph(Sums):
     kept = [value for value in tensors_in(vars(sums).values()) if value.requires_grad]
     if kept:
         raise Wrong("A sum still knows how it was computed, so the graphs of all batches stay in memory.")
+
+
+def changes_no_value(Sums):
+    sums, value = Sums(1), torch.tensor(1.0)
+    for _ in range(2):
+        sums.add(value)
+    if value != 1:
+        raise Wrong("`add` changes a tensor that it was given, in place; who gave it may still need it.")
 
 
 def tensors_in(values):
@@ -181,13 +204,16 @@ def tensors_in(values):
     ),
 )
 def evaluate_accuracy(function):
-    seen, right = [64, 64, 7], [50, 30, 1]
+    seen, right = [64, 64, 7], [50, 31, 1]  # a fraction that rounding would change
     net, batches = scores_net(), [batch_with(n, r) for n, r in zip(seen, right)]
     net.append(nn.Dropout(0.5)).append(nn.BatchNorm1d(10)).append(nn.BatchNorm1d(10))  # that tell the modes apart
     net[-1].eval()  # frozen, on purpose
     modes, watch = [module.training for module in net.modules()], Watch(net)
+    before = state_of(net)
     with torch.enable_grad():
         got = attempt(function, net, batches, when="With batches of 64, 64 and 7")
+        graphs = torch.is_grad_enabled()
+    after = state_of(net)
     came_back = [module.training for module in net.modules()]
     if watch.pictures == seen[0]:
         raise Wrong("It looks at the first batch only.")
@@ -196,7 +222,7 @@ def evaluate_accuracy(function):
     if watch.training:
         raise Wrong("The network is in training mode during the test: dropout throws dice, and batch norm learns.")
     truth = sum(right) / sum(seen)
-    expect_number(float(got), truth - 1e-6, truth + 1e-6, {
+    expect_number(as_number(got, "What your function returns"), truth - 1e-6, truth + 1e-6, {
         sum(right): "That's the number of right answers, not the fraction.",
         100 * truth: "That's in per cent. A fraction lies between 0 and 1.",
         sum(r / n for r, n in zip(right, seen)) / 3: "It's a mean over the batches: one of 7 pictures counts for as "
@@ -208,6 +234,15 @@ def evaluate_accuracy(function):
         raise Wrong("The network came in training mode and stays in evaluation mode: who trains on trains another one.")
     if came_back != modes:
         raise Wrong("One layer was in evaluation mode before, on purpose. Now it isn't any more.")
+    for name, message in {
+        "weights": "The network comes back with other weights. A test only looks.",
+        "learning": "The weights come back without `requires_grad`: who trains on learns nothing.",
+        "hooks": "A hook of yours stays on the network, and will run whenever somebody uses it.",
+    }.items():
+        if after[name] != before[name]:
+            raise Wrong(message)
+    if not graphs:
+        raise Wrong("Afterwards graphs are switched off for everybody, and no `backward` works any more.")
     net.eval()
     function(net, batches)
     if net.training:
@@ -215,6 +250,15 @@ def evaluate_accuracy(function):
     if watch.graph:
         raise Wrong("The number is right, but every batch builds a graph, for a `backward` that never comes.")
     return "All batches, in evaluation mode, without a graph, and the modes are back."
+
+
+def state_of(net):
+    """What a test should leave as it was, besides the modes."""
+    return {
+        "weights": [p.tolist() for p in net.parameters()],
+        "learning": [p.requires_grad for p in net.parameters()],
+        "hooks": [len(module._forward_hooks) for module in net.modules()],
+    }
 
 
 @exercise(
@@ -235,7 +279,10 @@ def confusion_matrix(function):
     net, truth = scores_net(), count_pairs(pairs)
     watch = Watch(net)
     got = attempt(function, net, batches, 7, when="With seven classes")
-    got = torch.as_tensor(got)
+    try:
+        got = torch.as_tensor(got).cpu()
+    except (TypeError, ValueError, RuntimeError):
+        raise Wrong(f"That is no table of numbers, such as a tensor (7, 7), but a {type(got).__name__}.") from None
     if watch.pictures == 32:
         raise Wrong("It looks at the first batch only.")
     if got.shape != (7, 7):
@@ -286,7 +333,7 @@ def pictures_with(answers):
     """Random pictures (N, 1, 28, 28) to which `scores_net` gives `answers` (N,)."""
     X = torch.rand(len(answers), 1, 28, 28) / 2
     X[torch.arange(len(X)), 0, 0, answers] = 1
-    return X
+    return X * (1 + 9 * torch.rand(len(X), 1, 1, 1))  # so no score can be compared with another picture's
 
 
 def batch_with(n, right):
@@ -301,7 +348,7 @@ class Watch:
 
     def __init__(self, net):
         self.pictures, self.training, self.graph = 0, False, False
-        net.register_forward_hook(self.note)
+        net.register_forward_hook(lambda *given: self.note(*given))  # deepcopy would copy self with a method
 
     def note(self, net, inputs, output):
         self.pictures += len(output)

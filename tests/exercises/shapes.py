@@ -55,6 +55,21 @@ def but(code, *changes):
     return code
 
 
+KEEPS = f"""{NET32}
+class Keeps(nn.Module):
+    def __init__(self, layers):
+        super().__init__()
+        self.layers = layers
+
+    def forward(self, X):
+        self.scores = self.layers(X)
+        return self.scores
+
+net32 = Keeps(net32)
+net32(torch.rand(1, 1, 32, 32))
+"""
+
+
 def net(*changes):
     return LENET + "\n".join(changes)
 
@@ -68,6 +83,8 @@ WRONG = {
         ("sides, more = (14, 5), 6 * 5 + 16 * 5", "read one map each"),
         ("sides, more = (14, 5), 180 + 1280", "bias for every map"),
         ("sides, more = (14, 5), 150", "one of the two"),
+        ("sides, more = (14, 5), [150, 1040]", "The second answer should be a number"),
+        ("sides, more = ((14, 14), (5, 5)), 1190", "Each side should be a number"),
         ("sides, more = (14, 5), 0", "nothing to learn"),
         ("sides, more = (14, 5), 61706 + 1190", "how many come in"),
         ("sides, more = (14, 5), 7322", "Count those of one filter"),
@@ -98,6 +115,7 @@ WRONG = {
         (but(NET32, ("    nn.Flatten(),\n", "")), "multiplied"),
         (but(NET32, ("nn.Linear(84, 10)", "nn.Linear(84, 12)")), "it should give"),
         ("net32 = 400", "Expected a network"),
+        (KEEPS, "a tensor of an earlier run"),
     ],
     "2.4": [
         (but(SHAPES, ("// s + 1", "// s")), "stops in"),
@@ -105,7 +123,9 @@ WRONG = {
         (but(SHAPES, ("2 * p", "0")), "padding makes no difference"),
         (but(SHAPES, ("// s + 1", "+ 1")), "stride makes no difference"),
         (but(SHAPES, ("(H + 2 * p - k) // s", "-(-(H + 2 * p - k) // s)")), "over the edge"),
-        (but(SHAPES, ("//", "/")), "which division"),
+        (but(SHAPES, ("//", "/")), "whole number of rows"),
+        (but(SHAPES, ("W = (W + 2 * p - k) // s", "W = (W + 2 * p - k) / s")), "whole number of columns"),
+        (but(SHAPES, ("append((N, C, H, W))", "append(H)")), "for each window, and got"),
         (but(SHAPES, (IF_CONVOLUTION, "        C = channels")), "behind a pooling"),
         (but(SHAPES, ("            C = channels", "            pass")), "behind a convolution"),
         (but(SHAPES, ("        W = (W + 2 * p - k) // s + 1", "        W = H")), "Is every map a square"),
@@ -128,4 +148,10 @@ WRONG = {
         (but(COUNT, ('        if kind == "conv"', '        total = 0\n        if kind == "conv"')), "last one's"),
         (but(COUNT, ("    return total", "    return [total]")), "and not a list"),
     ],
+}
+
+RIGHT = {
+    "2.1": ["sides, more = [14, 5], 1190.0", "sides, more = torch.tensor([14, 5]), torch.tensor([1190])"],
+    "2.2": [net("broken[-1] = nn.Linear(84, 12)", "broken.double()")],
+    "2.5": [but(COUNT, ("    return total", "    return torch.tensor(total)"))],
 }

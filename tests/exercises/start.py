@@ -60,6 +60,8 @@ WRONG = {
     ],
     "0.4": [
         (name_of("return scores.argmax()"), "number of a class"),
+        (name_of("return {'bag': 1}"), "type `dict`"),
+        (name_of("yield 'bag'"), "type `generator`"),
         (name_of("return scores.max()"), "a score"),
         (name_of(f"return {NAMES}([scores.argmax()])"), "gives a list"),
         (name_of(f"return {NAMES}([scores.argmin()])[0]"), "lowest score"),
@@ -71,3 +73,5 @@ WRONG = {
         (name_of(POSITIVE_ONLY.strip()), "all be negative"),
     ],
 }
+
+RIGHT = {"0.2": ["ruinous_lr = 1e100"]}

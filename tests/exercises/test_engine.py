@@ -94,8 +94,11 @@ TRIED = {
     "empty": "answer = ''",
     "forgotten": "def answer(x): x + 1",
     "other": "answer = len",
+    "two Nones": "answer = [None, None]",
     "layer": "import torch\nanswer = torch.nn.Linear(2, 1)",
     "class": "class answer: x = None",
+    "layer that resets nothing": "import torch\nclass L(torch.nn.Linear):\n    def reset_parameters(self): pass\n"
+    "answer = L(2, 1)",
 }
 
 
@@ -109,6 +112,18 @@ def test_an_untouched_stub_is_not_tried(exercise, stub):
 def test_anything_else_is_tried(exercise, answer):
     exercise(lambda answer: "")
     assert judge("9.1", learner(TRIED[answer])["answer"]).kind == "right"
+
+
+def test_of_several_answers_the_empty_ones_are_named(exercise, capsys):
+    exercise(lambda halve, largest, moved: "never asked")
+    halve = learner("def halve(x): ...")["halve"]
+    for answers, text in [
+        ((halve, 2, {1: None}), " Still to do: `halve`, `moved`."),
+        ((len, None, {}), " Still to do: `largest`."),
+        ((halve, None, None), ""),
+    ]:
+        check("9.1", *answers)
+        assert capsys.readouterr().out == f"… 9.1 Not tried yet.{text}\n"
 
 
 def test_what_a_stub_returns_can_be_looked_at_too(exercise):
@@ -228,11 +243,28 @@ def test_everything_stays_as_it_was(exercise, grad, ending, capsys):
 
 def test_inputs_are_fresh_whatever_the_learner_seeded(exercise):
     drawn = []
-    exercise(lambda answer: drawn.append(torch.rand(3).tolist()))
+    exercise(lambda answer: drawn.append((torch.rand(3).tolist(), random.random(), numpy.random.rand())))
     for _ in range(2):
-        torch.manual_seed(0)
+        torch.manual_seed(0), random.seed(0), numpy.random.seed(0)
         judge("9.1", 1)
-    assert drawn[0] != drawn[1]
+    assert all(once != again for once, again in zip(*drawn))
+
+
+def test_judges_work_in_single_precision_whatever_the_learner_set(exercise):
+    exercise(lambda answer: str(torch.rand(1).dtype))
+    torch.set_default_dtype(torch.float64)
+    try:
+        assert judge("9.1", 1) == Verdict("right", "torch.float32")
+        assert torch.get_default_dtype() == torch.float64
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+def test_a_network_that_cannot_be_copied_is_told_so(exercise):
+    exercise(lambda net: "never asked")
+    net = torch.nn.Linear(2, 1)
+    net.kept = net(torch.rand(1, 2))
+    assert "a tensor of an earlier run" in judge("9.1", net).text
 
 
 @pytest.mark.parametrize("how", ["autograde", "validate"])

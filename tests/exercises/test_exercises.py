@@ -3,14 +3,16 @@
 Beside this file lies one for each module of `lenet_utils/exercises`, of the same name, with
 
     WRONG = {"1.4": [("code that replaces the stub", "words of its message"), ...], ...}
+    RIGHT = {"1.4": ["code of an answer that is right, too", ...], ...}  # or left out
     SETUP = "code that the notebook has run before: what stubs and checks use beyond the import cell"  # or left out
     TRAINS = {"5.4"}  # exercises that take seconds, so they are tried with one draw of random inputs; or left out
 
-The words have to stand in the message for that answer, and in no other message of the same exercise.
+The words have to stand in the message for that answer, and in no message for another kind of wrong in that exercise.
 """
 
 import ast
 import functools
+import importlib
 import itertools
 import json
 import linecache
@@ -25,7 +27,7 @@ from lenet_utils.exercises import engine
 HERE = pathlib.Path(__file__).parent
 NOTEBOOKS = sorted((HERE.parent.parent / "notebooks").glob("*.ipynb"))
 DRAWS = 3  # of random inputs: no verdict may depend on luck
-LEAST = 4  # wrong answers an exercise
+LEAST = 4  # kinds of wrong an exercise
 
 
 def read(path):
@@ -42,14 +44,15 @@ def module_of(number):
 
 @functools.cache
 def cases(module):
-    """The WRONG, SETUP and TRAINS that lie beside this file for `module`."""
+    """The WRONG, SETUP, TRAINS and RIGHT that lie beside this file for `module`."""
     given = runpy.run_path(str(HERE / f"{module}.py")) if (HERE / f"{module}.py").exists() else {}
-    return given.get("WRONG", {}), given.get("SETUP", ""), given.get("TRAINS", set())
+    return given.get("WRONG", {}), given.get("SETUP", ""), given.get("TRAINS", set()), given.get("RIGHT", {})
 
 
 WRONG = [
     (number, code, words) for number in FOUND for code, words in cases(module_of(number))[0].get(number, [])
 ]  # fmt: skip
+RIGHT = [(number, code) for number in FOUND for code in cases(module_of(number))[3].get(number, [])]
 
 
 COUNTER = itertools.count()
@@ -73,7 +76,7 @@ def imports(notebook):
 def verdicts(number, code, draws=None):
     """What the check cell of exercise `number` says when `code` stands in the stub's place; for several draws."""
     path, task = FOUND[number]
-    _, setup, slow = cases(module_of(number))
+    _, setup, slow, _ = cases(module_of(number))
     names, said = {"__name__": "__main__"}, []
     for cell in (imports(read(path)), setup, code):
         execute(cell, names)
@@ -99,6 +102,12 @@ def test_the_solution_is_right(number):
     assert {v.kind for v in said} == {"right"}, said
 
 
+@pytest.mark.parametrize("number, code", RIGHT)
+def test_another_right_answer_is_right(number, code):
+    said = verdicts(number, code)
+    assert {v.kind for v in said} == {"right"}, said
+
+
 @pytest.mark.parametrize("number, code, words", WRONG, ids=[f"{number}-{words}" for number, _, words in WRONG])
 def test_a_wrong_answer_is_told_what_kind_of_wrong(number, code, words):
     said = wrong_messages(number, code)
@@ -110,9 +119,10 @@ def test_a_wrong_answer_is_told_what_kind_of_wrong(number, code, words):
 @pytest.mark.parametrize("number", FOUND)
 def test_every_kind_of_wrong_has_a_message_of_its_own(number):
     wrong = cases(module_of(number))[0].get(number, [])
-    assert len(wrong) >= LEAST
-    for (code, _), (other, words) in itertools.permutations(wrong, 2):
-        assert not any(words in v.text for v in wrong_messages(number, code)), (words, code, other)
+    assert len({words for _, words in wrong}) >= LEAST
+    for (code, own), (other, words) in itertools.permutations(wrong, 2):
+        if words != own:
+            assert not any(words in v.text for v in wrong_messages(number, code)), (words, code, other)
 
 
 @pytest.mark.parametrize("number", FOUND)
@@ -150,3 +160,13 @@ def test_solutions_are_code_as_in_a_cell(number):
     solution = FOUND[number][1].solution
     ast.parse(solution)
     assert all(len(line) <= 78 for line in solution.splitlines())
+
+
+def test_windows_of_2_4_fit_whatever_is_drawn(monkeypatch):
+    """The smallest maps: four windows of 5 without padding, each two steps at a time."""
+    shapes = importlib.import_module("lenet_utils.exercises.shapes")
+    smallest = {(2, 4): 4, (2, 5): 5, (0, 2): 0, (1, 2): 2}
+    monkeypatch.setattr(shapes, "between", lambda low, high: smallest.get((low, high), low))
+    monkeypatch.setattr(shapes, "distinct", lambda low, high, count: [low, low + 1])
+    shape, windows, _ = shapes.many_windows()
+    assert len(shapes.shapes_by_torch(shape, windows)) == 4

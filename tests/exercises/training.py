@@ -24,6 +24,30 @@ class Sums:
         return float(self.values[i])
 """
 
+VALUES = "        values = [v.detach() if torch.is_tensor(v) else v for v in values]\n"
+IN_PLACE = """
+class Sums:
+    def __init__(self, n):
+        self.n = n
+        self.reset()
+
+    def reset(self):
+        self.values = None
+
+    def add(self, *values):
+        if len(values) != self.n:
+            raise ValueError(f"expected {self.n} values, got {len(values)}")
+        values = [v.detach() if torch.is_tensor(v) else v for v in values]
+        if self.values is None:
+            self.values = values
+            return
+        for i in range(self.n):
+            self.values[i] += values[i]
+
+    def __getitem__(self, i):
+        return float(self.values[i]) if self.values else 0.0
+"""
+
 EVALUATE = """
 def evaluate_accuracy(net, data_iter):
     modes = [(module, module.training) for module in net.modules()]
@@ -39,6 +63,26 @@ def evaluate_accuracy(net, data_iter):
 """
 RESTORE = """    for module, mode in modes:
         module.training = mode
+"""
+
+SHIFTED = f"""{RESTORE}    with torch.no_grad():
+        for p in net.parameters():
+            p += 1
+"""
+HOOKED = """    net.eval()
+    net[-1].register_forward_hook(lambda *given: None)
+"""
+ON_A_COPY = """
+import copy
+
+def evaluate_accuracy(net, data_iter):
+    net = copy.deepcopy(net).eval()
+    right = seen = 0
+    with torch.no_grad():
+        for X, y in data_iter:
+            right += (net(X).argmax(dim=1) == y).sum()
+            seen += len(y)
+    return right / seen
 """
 
 CONFUSION = """
@@ -75,6 +119,7 @@ WRONG = {
         (but(PREDICTED, ("0.1", "0.5")), "doesn't look"),
         (but(PREDICTED, ("938", "937.5")), "half a step"),
         (but(PREDICTED, ("938", "937")), "never be seen"),
+        (but(PREDICTED, ("938", "939")), "number of steps is not"),
         (but(PREDICTED, ("938", "235")), "how many batches"),
         (but(PREDICTED, ("32", "64")), "full batches"),
         (but(PREDICTED, ("32", "96")), "left with batches"),
@@ -89,6 +134,11 @@ WRONG = {
             "broken = nn.Sequential(nn.Flatten(), nn.Linear(784, 10), nn.Softmax(dim=1)); lowest = 1.46",
             "no longer LeNet",
         ),
+        (but(SOFTMAX, ("Softmax(dim=1)", "Softmin(dim=1)")), "not the softmax of the ten scores"),
+        (
+            but(SOFTMAX, ("nn.Softmax(dim=1)", "nn.Softmax(dim=1)).append(nn.Softmax(dim=1)")),
+            "not the softmax of the ten scores",
+        ),
         (but(SOFTMAX, ("1.461", "0.0")), "far above"),
         (but(SOFTMAX, ("1.461", "2.303")), "knows nothing"),
         (but(SOFTMAX, ("1.461", "2.4612")), "of the sum alone"),
@@ -97,6 +147,16 @@ WRONG = {
     ],
     "3.3": [
         (but(SUMS, ("v.detach()", "float(v)")), "Python would wait"),
+        (but(SUMS, ("v.detach()", "v.detach().cpu()")), "Python would wait"),
+        (but(SUMS, ("v.detach()", "v.detach().to('cpu')")), "Python would wait"),
+        (but(SUMS, ("v.detach()", "v.detach().to(device='cpu')")), "Python would wait"),
+        (but(SUMS, (VALUES, f"        print(values)\n{VALUES}")), "Python would wait"),
+        (but(SUMS, (VALUES, f"        print(f'{{values[0]:.3f}}')\n{VALUES}")), "Python would wait"),
+        (IN_PLACE, "in place"),
+        (but(SUMS, ("return float", "float")), "Reading a sum returns nothing"),
+        (but(SUMS, ("return float(self.values[i])", "return str(self.values[i])")), "What reading a sum gives"),
+        (but(SUMS, ("return float(self.values[i])", "return self.values")), "What reading a sum gives"),
+        (SUMS + "\nSums = Sums(2)", "The class itself"),
         (but(SUMS, ("v.detach()", "v")), "how it was computed"),
         (but(SUMS, ("!= len(self.values)", "< 0")), "one value was"),
         (but(SUMS, ("!= len(self.values)", "< len(self.values)")), "three values were"),
@@ -133,6 +193,17 @@ WRONG = {
         (but(EVALUATE, (RESTORE, "    net.train()\n")), "on purpose"),
         (but(EVALUATE, ("inference_mode", "enable_grad")), "builds a graph"),
         (but(EVALUATE, ("right / seen", "right")), "number of right answers"),
+        (but(EVALUATE, ("right / seen", "right, seen")), "What your function returns"),
+        (but(EVALUATE, ("right / seen", "str(right / seen)")), "What your function returns"),
+        (but(EVALUATE, ("right / seen", "round(right / seen, 2)")), "not the fraction right"),
+        (but(EVALUATE, ("argmax(dim=1)", "softmax(dim=0).argmax(dim=1)")), "not the fraction right"),
+        (
+            but(EVALUATE, ("inference_mode", "enable_grad"), ("net.eval()", "net.eval().requires_grad_(False)")),
+            "learns nothing",
+        ),
+        (but(EVALUATE, (RESTORE, SHIFTED)), "other weights"),
+        (but(EVALUATE, (RESTORE, RESTORE + "    torch.set_grad_enabled(False)\n")), "switched off"),
+        (but(EVALUATE, ("    net.eval()\n", HOOKED)), "A hook"),
         (but(EVALUATE, ("right / seen", "100 * right / seen")), "per cent"),
         (but(EVALUATE, (".sum().item()", ".float().mean().item()"), ("len(y)", "1")), "one of 7 pictures"),
         (but(EVALUATE, ("right += ", "right = "), ("seen += ", "seen = ")), "last batch"),
@@ -156,5 +227,17 @@ WRONG = {
         (but(CONFUSION, ("table[label, answer] += 1", "table[label, label] += label == answer")), "Only the right"),
         (but(CONFUSION, ("(num_classes, num_classes,", "(10, 10,")), "should be (7, 7)"),
         (but(CONFUSION, ("+= 1", "+= 2")), "place by place"),
+        (but(CONFUSION, ("return table", "return 'table'")), "no table"),
+        (but(CONFUSION, ("return table", "return table, table.sum()")), "no table"),
+        (
+            but(CONFUSION, ("return table", "import collections\n    return collections.Counter(y.tolist())")),
+            "no table",
+        ),
     ],
+}
+
+RIGHT = {
+    "3.3": [but(SUMS, ("a + b", "b + torch.as_tensor(a).to(torch.as_tensor(b).device)"))],
+    "3.4": [ON_A_COPY],
+    "3.5": [but(CONFUSION, ("return table", "return table.tolist()"))],
 }
