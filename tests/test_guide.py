@@ -55,6 +55,7 @@ def test_every_notebook_was_measured_and_fits_binder():
     runs = json.loads((RESULTS / "notebooks.json").read_text())["runs"]
     assert [run["notebook"] for run in runs] == NOTEBOOKS
     assert all(run["peak_mb"] < GIGABYTE for run in runs)
+    assert all(run["together_mb"] < 2 * GIGABYTE for run in runs)  # all processes, with pip's PyTorch; Binder's is half
     assert sum(run["cpu_seconds"] for run in runs) < 30 * 60
 
 
