@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from ..train import SGD
+from .ask import as_number
 from .engine import Wrong, exercise, returned
 
 SYMPTOMS = {  # of each fault on the notebook's list, as far as they tell it from the others
@@ -59,13 +60,20 @@ class Call:
     gradient: torch.Tensor | None = None  # of the loss, by the logits: there is one where `backward` was called
 
 
+class Calls(list):
+    """What a net and its copies write down: a loop may test a copy."""
+
+    def __deepcopy__(self, memo):
+        return self
+
+
 class Probe(nn.Module):
     """One linear layer that writes down every call, with the gradient that came back for it."""
 
     def __init__(self):
         super().__init__()
         self.layers = nn.Sequential(nn.Flatten(), nn.Linear(784, 10))
-        self.calls = []
+        self.calls = Calls()
 
     def forward(self, X):
         logits = self.layers(X)
@@ -106,7 +114,24 @@ def results(outcome):
     outcome = returned(outcome, "The loop")
     if not isinstance(outcome, tuple) or len(outcome) != 2 or not isinstance(outcome[0], list):
         raise Wrong("The loop should hand back the same two things as before: the list of losses comes first.")
-    return [float(loss) for loss in outcome[0]], outcome[1]
+    return [as_number(loss, "Each of the losses") for loss in outcome[0]], outcome[1]
+
+
+def tests_of_a_tenth():
+    """Test batches of which every net gets a tenth right: each has one picture, with all labels."""
+    return [(X.repeat(10, 1, 1, 1), torch.arange(10)) for X in torch.rand(3, 1, 28, 28)]
+
+
+def complain_about_outcome(outcome, net, taught, batches, tests):
+    """Raises Wrong unless an epoch handed back the losses of the calls `taught`, and the mark on `tests`."""
+    losses, mark = outcome
+    own = [F.cross_entropy(call.logits, y).item() for call, (_, y) in zip(taught, batches)]
+    if len(losses) != len(own) or not all(abs(a - b) < 1e-4 for a, b in zip(losses, own)):
+        raise Wrong("It learns as it should, but the losses that it hands back are other ones.")
+    with torch.no_grad():
+        right = torch.cat([net.layers(X).argmax(dim=1) == y for X, y in tests]).float().mean()
+    if abs(as_number(mark, "The second thing that the loop hands back") - right) > 1e-4:
+        raise Wrong("It learns as it should, but the mark is not the fraction (0 to 1) of test pictures named right.")
 
 
 # The six patients
@@ -122,9 +147,9 @@ def results(outcome):
 def each_step_by_its_own_gradient(diagnosis, epoch):
     diagnose(diagnosis, "g", epoch)
     net, batches = Probe(), random_batches(8, 8, 8, 3)
-    optimizer = WatchedSGD(net)
+    optimizer, tests = WatchedSGD(net), tests_of_a_tenth()
     for _ in range(2):
-        results(epoch(net, batches, random_batches(4), optimizer))
+        outcome = results(epoch(net, batches, tests, optimizer))
     if len(optimizer.used) != 2 * len(batches):
         raise Wrong(
             f"The optimizer should take one step a batch, {len(batches)} an epoch; "
@@ -140,6 +165,7 @@ def each_step_by_its_own_gradient(diagnosis, epoch):
         raise Wrong("Not every step follows a `backward` of its own: there are more of the one than of the other.")
     if not same(used, own):
         complain_about_sums(used, own, len(batches))
+    complain_about_outcome(outcome, net, net.learned_from()[-len(batches) :], batches, tests)
     return "Each step follows the gradient of its own batch, and of no other."
 
 
@@ -160,16 +186,22 @@ def complain_about_sums(used, own, n):
 )
 def loss_of_logits(diagnosis, epoch):
     diagnose(diagnosis, "i", epoch)
-    net, batches = Probe(), random_batches(16)
+    net, batches, tests = Probe(), random_batches(16, 16), tests_of_a_tenth()
     with torch.no_grad():
         net.layers[1].weight *= 5  # logits that are far apart: what is done to them shows
-    losses, _ = results(epoch(net, batches, random_batches(4), WatchedSGD(net)))
+    optimizer = WatchedSGD(net)
+    outcome = results(epoch(net, batches, tests, optimizer))
     learned = net.learned_from()
-    if len(learned) != 1:
+    if len(learned) != len(batches):
         raise Wrong("The loop no longer learns from each batch once: every batch needs its `backward`.")
     complain_about_loss(learned[0], batches[0][1])
-    if len(losses) != 1 or abs(losses[0] - F.cross_entropy(learned[0].logits, batches[0][1])) > 1e-4:
-        raise Wrong("It learns by the right loss, but the losses that it hands back are other ones.")
+    own = [call.gradient.sum(dim=0) for call in learned]
+    used = [gradient for gradient in optimizer.used if gradient is not None]
+    if len(used) != len(own) or not all(map(same, used, own)):
+        raise Wrong(
+            "The loss is mended, but the optimizer should take one step a batch, by the gradient of its own batch."
+        )
+    complain_about_outcome(outcome, net, learned, batches, tests)
     return "Logits in, one softmax, inside the loss: now nothing stands between a right answer and a loss of zero."
 
 
@@ -222,7 +254,7 @@ def tests_in_evaluation_mode(diagnosis, epoch):
     complain_about_modes(tested, [call for call in taught if call.gradient is not None])
     if sum(len(call.X) for call in tested) != 2 * sum(len(y) for _, y in tests):
         raise Wrong("Now the mode is right, but the test does not look at every test picture once an epoch.")
-    complain_about_marks([float(mark) for mark in marks], truth)
+    complain_about_marks([as_number(mark, "The second thing that the loop hands back") for mark in marks], truth)
     return "It rests while it is tested, and is awake again when it learns."
 
 
@@ -293,6 +325,9 @@ def complain_about_pairs(pictures, labels, y, num_epochs):
     if torch.equal(labels, y[pictures]):
         if torch.equal(pictures, in_order):
             raise Wrong("The pairs are whole, but nothing is shuffled any more: that is to cut off the leg that hurts.")
+        first = pictures[: len(y)]  # epoch
+        if any((order.diff() >= 0).all() or (order.diff() <= 0).all() for order in (first, y[first])):
+            raise Wrong("The pairs are whole, but they come in an order of their own, and not in a random one.")
         return
     if torch.equal(pictures, in_order):
         raise Wrong("Now the pictures stay in their places, but the labels do not.")
@@ -311,15 +346,21 @@ def complain_about_pairs(pictures, labels, y, num_epochs):
 )
 def every_picture_in_its_row(diagnosis, epoch):
     diagnose(diagnosis, "b", epoch)
-    net, batches, tests = Probe(), random_batches(8, 8, 3), random_batches(6, 5)
-    results(epoch(net, batches, tests, WatchedSGD(net)))
+    net, batches, tests = Probe(), random_batches(8, 8, 3), random_batches(6, 5) + tests_of_a_tenth()
+    outcome = results(epoch(net, batches, tests, WatchedSGD(net)))
     taught = net.learned_from()
     tested = [call for call in net.calls if call.gradient is None]
     if len(taught) != len(batches) or len(tested) != len(tests):
         raise Wrong("The net should be asked once for each batch, in training as in the test.")
     complain_about_rows(taught, batches, STILL_ILL + "a row for the net holds pixels of several pictures.")
     complain_about_rows(tested, tests, "It learns from whole pictures now, but in the test they still get mixed.")
+    if any(not torch.equal(call.gradient.argmin(dim=1), y) for call, (_, y) in zip(taught, batches)):
+        raise Wrong(ANOTHER_PICTURE)  # the gradient is negative at the label alone
+    complain_about_outcome(outcome, net, taught, batches, tests)
     return "The batch axis stays as it is, and every row is one picture."
+
+
+ANOTHER_PICTURE = "Each row is one picture, but no longer the one that its label belongs to."
 
 
 def complain_about_rows(calls, batches, mixed):
@@ -332,8 +373,10 @@ def complain_about_rows(calls, batches, mixed):
                 "Each row has all pixels of its own picture, but not row by row: the picture is turned or flipped."
             )
         if same(rows.sum(dim=1).sort().values, pictures.sum(dim=1).sort().values):
-            raise Wrong("Each row is one picture, but no longer the one that its label belongs to.")
-        raise Wrong(mixed)
+            raise Wrong(ANOTHER_PICTURE)
+        if same(rows.flatten().sort().values, pictures.flatten().sort().values):
+            raise Wrong(mixed)
+        raise Wrong("The net should get the pixels as they are: yours have other values.")
 
 
 @exercise(
@@ -351,6 +394,7 @@ def statistics_of_the_training_pictures(diagnosis, train):
     runs = []
     for X_test in tests:
         net = copy.deepcopy(fresh)
+        net.calls = Calls()
         torch.manual_seed(seed)
         _, answers = results(train(net, X, y, X_test, 2, 0.01))
         runs.append(Run(net, X_test, answers))
@@ -368,6 +412,7 @@ class Run:
         if not taught or sum(len(call.X) for call in tested) != len(X_test):
             raise Wrong("The net should learn from the training pictures, and then answer once for each test picture.")
         self.taught, self.tested = (torch.cat([call.X.flatten(1) for call in calls]) for calls in (taught, tested))
+        self.taught = self.taught[self.taught[:, 0].argsort()]  # whatever the order in which they were drawn
         self.X_test = X_test.flatten(1)
         if not torch.equal(torch.as_tensor(answers), torch.cat([call.logits.argmax(dim=1) for call in tested])):
             raise Wrong("The loop should hand back the net's answer to each test picture, as before.")

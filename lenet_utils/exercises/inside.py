@@ -2,13 +2,14 @@
 
 import copy
 import functools
+import math
 
 import torch
 from torch.nn import functional as F
 
 from ..data import read_split
 from ..trained import trained_lenet
-from .ask import between, choice, distinct, expect_number
+from .ask import as_number, between, choice, distinct, expect_number
 from .engine import Wrong, attempt, exercise
 
 MAPS = {0: "picture", 2: "first maps", 3: "pooled", 5: "second maps", 6: "pooled again"}
@@ -38,6 +39,8 @@ def trained_net():
 def turned_and_moved(upside_down, moved):
     if not isinstance(moved, dict) or set(moved) != {1, 2, 3, 4}:
         raise Wrong("The second answer should be a dict with a number of stages for each step: {1: ..., 2: ..., ...}.")
+    upside_down = as_number(upside_down, "The first answer")
+    moved = {step: as_number(moved[step], f"The answer for a step of {step}") for step in moved}
     if upside_down != count_turned():
         raise Wrong({
             0: "Upside down: one stage has no choice, since it is what you turned.",
@@ -100,11 +103,10 @@ def count_moved(step):
 def silence(function, most_missed):
     X, y = (part[torch.randperm(1000)[:300]] for part in test_pictures(1000))
     for k in distinct(0, 5, 2):
-        net, seen = copy.deepcopy(trained_net()), []
-        net[3].register_forward_pre_hook(functools.partial(note, seen))
+        net, pooled = watched_net()
         got = attempt(function, net, k, X.clone(), y.clone(), when=f"For filter {k}")
-        compare_silence(got, seen[-1] if seen else None, net, k, X, y)
-    if most_missed not in range(6):
+        compare_silence(got, pooled[-1] if pooled else None, net, k, X, y)
+    if as_number(most_missed, "The function is right. The second answer") not in range(6):
         raise Wrong("The function is right. The second answer is the number of a filter, 0 to 5.")
     without = accuracies_without()
     if most_missed != without.index(min(without)):
@@ -113,23 +115,34 @@ def silence(function, most_missed):
     return f"Without it {min(without):.2f} of 1,000 pictures are named right, without another {sorted(without)[1]:.2f}."
 
 
-def note(seen, layer, inputs):
-    seen.append(inputs[0].clone())
+def watched_net():
+    """A copy of the trained net, and a list that gets the six pooled maps whenever they go on, also in its copies.
+
+    They are the same whether the map falls silent before the pooling or behind it.
+    """
+    net, pooled = copy.deepcopy(trained_net()), []
+    net[4].register_forward_pre_hook(lambda layer, inputs: pooled.append(inputs[0].clone()))  # copied as it is
+    return net, pooled
 
 
-def compare_silence(got, maps, net, k, X, y):
-    """Raises Wrong unless `got` is the accuracy with map `k` silenced; `maps`: what the function sent on."""
+def compare_silence(got, pooled, net, k, X, y):
+    """Raises Wrong unless `got` is the accuracy with map `k` silenced; `pooled`: what the function sent on."""
     if any(not torch.equal(p, old) for p, old in zip(net.parameters(), trained_net().parameters())):
         raise Wrong("Afterwards the network has other weights than before. Change the maps, not the filters.")
-    if maps is None or len(maps) != len(X):
+    if not torch.allclose(net(X), trained_net()(X), atol=1e-4):
+        raise Wrong("Afterwards the network gives other answers than before. Is a hook of yours still in it?")
+    if pooled is None or len(pooled) != len(X):
         raise Wrong("All pictures should go through the layers behind the first sigmoid, together.")
-    original = trained_net()[:3](X)
-    right = silenced(mean_of_map, original, k)
-    if not torch.allclose(maps, right, atol=1e-6):
-        kinds = (message for message, way in SILENCES.items() if torch.equal(maps, silenced(way, original, k)))
+    net, original = trained_net(), trained_net()[:3](X)
+
+    def goes_on(way):
+        return torch.allclose(pooled, net[3](silenced(way, original, k)), atol=1e-6)
+
+    if not goes_on(mean_of_map):
+        kinds = (message for message, way in SILENCES.items() if goes_on(way))
         raise Wrong(next(kinds, "Something else than map k alone, or another number than its mean, goes on."))
-    accuracy = (trained_net()[3:](right).argmax(dim=1) == y).float().mean().item()
-    expect_number(float(got), accuracy - 1e-4, accuracy + 1e-4, {
+    accuracy = (net[3:](silenced(mean_of_map, original, k)).argmax(dim=1) == y).float().mean().item()
+    expect_number(as_number(got, "What your function returns"), accuracy - 1e-4, accuracy + 1e-4, {
         accuracy * len(X): "The maps are right. Return the accuracy as a fraction, from 0 to 1.",
         accuracy * 100: "The maps are right. Return the accuracy as a fraction, from 0 to 1.",
     }, "The maps are right. What you return is not the share of right answers.")  # fmt: skip
@@ -209,16 +222,17 @@ SILENCES = {
     ),
 )
 def temperature(function, best, changed):
-    for _ in range(3):
-        logits, labels = random_answers(between(600, 1200))
+    for stripes in (10, 10, 20):
         T = choice([0.5, 0.7, 1.6, 2.5])
-        compare_errors(function, logits, labels, T)
-    if not float(best) > 0:
+        compare_errors(function, *random_answers(between(600, 1200), T, stripes), T)
+    best = as_number(best, "The function is right. The temperature")
+    changed = as_number(changed, "The last answer")
+    if not best > 0:
         raise Wrong("The function is right. A temperature is a number above 0.")
     labels = read_split("t10k")[1]
     first, other = ((trained_logits()[half], labels[half]) for half in (slice(5000), slice(5000, None)))
     reached, lowest = (
-        calibration_error(*first, float(best)),
+        calibration_error(*first, best),
         min(calibration_error(*first, 1 + i / 20) for i in range(9)),
     )
     if reached > lowest + 0.005:
@@ -226,7 +240,7 @@ def temperature(function, best, changed):
         raise Wrong(f"The function is right. With that temperature the network is {sign}, on the first half.")
     if changed != 0:
         raise Wrong("Only the last answer is wrong. Divide ten numbers by the same one: which is the largest now?")
-    before, after = calibration_error(*other), calibration_error(*other, float(best))
+    before, after = calibration_error(*other), calibration_error(*other, best)
     return f"On the other half the error falls from {before:.3f} to {after:.3f}."
 
 
@@ -236,18 +250,22 @@ def trained_logits():
     return torch.cat([trained_net()(X.unsqueeze(1) / 255) for X in read_split("t10k")[0].split(1000)])
 
 
-def random_answers(n):
-    """Logits (n, 10) that are surer than right, and labels (n,)."""
+def random_answers(n, T, stripes):
+    """Logits (n, 10) and labels (n,), for which ten bins and any other number of them give different errors.
+
+    At a temperature of `T` most answers in one stripe of confidence are right, in the next one wrong, and so on.
+    """
     logits = torch.randn(n, 10) * 1.5
-    labels = torch.where(torch.rand(n) < 0.5, logits.argmax(dim=1), torch.randint(10, (n,)))
-    return logits, labels
+    confidence, answers = (logits / T).softmax(dim=1).max(dim=1)
+    right = torch.rand(n) < torch.where((confidence * stripes).long() % 2 == 1, 0.9, 0.1)
+    return logits, torch.where(right, answers, (answers + torch.randint(1, 10, (n,))) % 10)
 
 
 def calibration_error(logits, labels, T=1.0, scale="logits", gap=torch.abs, weighted=True, sure="highest"):
     """The expected calibration error in ten bins; the last four arguments make typical mistakes."""
+    right = (logits.argmax(dim=1) == labels).float()  # first, as all logits may become 0
     logits = logits / T if scale == "logits" else logits * T if scale == "times" else logits
     p = logits.softmax(dim=1) / (T if scale == "probabilities" else 1)
-    right = (logits.argmax(dim=1) == labels).float()
     confidence = p.amax(dim=1) if sure == "highest" else p.gather(1, labels[:, None])[:, 0]
     bins = (confidence * 10).long().clamp(max=9)
     size = bins.bincount(minlength=10)
@@ -270,14 +288,17 @@ MISTAKES = {
 
 def compare_errors(function, logits, labels, T):
     got = attempt(function, logits.clone(), labels.clone(), T, when=f"At a temperature of {T:.1f}")
+    got, truth = as_number(got, "What your function returns"), calibration_error(logits, labels, T)
+    if abs(got - truth) < 1e-6:  # first: by chance, a mistake may make hardly any difference
+        return
     if got != got:
         raise Wrong("It returns NaN. Does it divide by the size of an empty bin?")
     for message, mistake in MISTAKES.items():
-        if abs(got - calibration_error(logits, labels, T, **mistake)) < 1e-5:
+        if abs(got - calibration_error(logits, labels, T, **mistake)) < 2e-6:
             raise Wrong(message)
-    if abs(got - 100 * calibration_error(logits, labels, T)) < 1e-3:
+    if abs(got - 100 * truth) < 1e-3:
         raise Wrong("That's in per cent; a fraction is asked for.")
-    if abs(got - calibration_error(logits, labels, T)) > 1e-4:
+    if abs(got - truth) > 1e-4:
         raise Wrong("On random answers the error is another number. Compare with the notebook's at a temperature of 1.")
 
 
@@ -298,7 +319,7 @@ def seen_by_both(function):
                 attempt(function, list(windows), i, j, size, when=f"For {windows}"),
                 count_both(windows, i, j, size),
             )
-            if got != truth:
+            if as_number(got, "What your function returns") != truth:
                 message = "A negative number of pixels? These two have none in common." if got < 0 else message
                 raise Wrong(f"{message} For {windows}, units {i} and {j} of {size} pixels, yours says {got}.")
     return (
@@ -376,8 +397,8 @@ OVERLAPS = (
     hints=(
         "The end of the section on pictures of no clothes compares two distances. At which stage were strangers "
         "furthest off, and from what?",
-        "For each picture take its distance to the nearest known one, in pixels or in the first maps: "
-        "`torch.cdist(X.flatten(1), known.flatten(1)).amin(dim=1)`.",
+        "For each picture take its distance to the nearest known one, in pixels or in the first maps. "
+        "`torch.cdist(a, b)` gives all distances between the rows of `a` and those of `b`.",
     ),
 )
 def alarm(function):
@@ -396,6 +417,7 @@ def alarm(function):
         raise Wrong("It is hardly an alarm for any kind of stranger. The answers, and what is near them, were never "
                     "asked to tell these from clothes.")  # fmt: skip
     if least < BAR:
+        least = math.floor(100 * least) / 100  # never rounded up to the bar
         raise Wrong(f"It does not tell {name} from clothes well enough: {least:.2f} of the pairs are in order, and "
                     f"{BAR} are asked for.")  # fmt: skip
     return "Pairs in order: " + ", ".join(f"{name} {value:.2f}" for name, value in found.items()) + "."
@@ -416,8 +438,11 @@ def strangers(clothes, rng):
 
 def scores_of(function, net, known, X):
     with torch.no_grad():
-        scores = attempt(function, net, known, X.clone(), when=f"For {len(X)} pictures")
-    scores = torch.as_tensor(scores)
+        scores = attempt(function, copy.deepcopy(net), known.clone(), X.clone(), when=f"For {len(X)} pictures")
+    try:
+        scores = torch.as_tensor(scores)
+    except (TypeError, ValueError, RuntimeError):
+        raise Wrong(f"It should return a tensor of scores, and it returns a {type(scores).__name__}.") from None
     if scores.shape != (len(X),):
         raise Wrong(f"For {len(X)} pictures it should return {(len(X),)} scores, and it returns {tuple(scores.shape)}.")
     if not scores.isfinite().all():

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from ..data import Batches, read_split
 from ..model import lenet
 from ..train import evaluate_accuracy_gpu
-from .engine import Wrong, attempt, exercise
+from .engine import Wrong, attempt, copied, exercise
 
 BUDGET = 61_706  # parameters: lenet()'s
 BAR = 0.83  # of the pictures kept apart; a single linear layer stays below it
@@ -29,7 +29,7 @@ def slopes(ours, notes):
     try:
         answer = float(ours), float(notes)
     except (TypeError, ValueError, RuntimeError, OverflowError):
-        raise Wrong("Write two numbers, e.g. as fractions.") from None
+        raise Wrong("Write two numbers, e.g. as fractions, without quotation marks.") from None
 
     def is_about(*numbers):
         return all(math.isclose(a, b, rel_tol=ROUNDED) for a, b in zip(answer, numbers))
@@ -93,9 +93,8 @@ def kill(function):
             raise Wrong("Some weights have changed; only biases may.")
     if [p.shape for p in net.parameters()] != [p.shape for p in before.parameters()]:
         raise Wrong("A bias has another shape now, or is gone; only its values should change.")
-    y_hat = net(X)
-    if not y_hat.isfinite().all():
-        raise Wrong("Something comes out that is not a finite number: that would be noticed at once.")
+    if not all(numbers.isfinite().all() for numbers in (*net.parameters(), net(X))):
+        raise Wrong("A bias, or what comes out, is not a finite number: that would be noticed at once.")
     if all(torch.equal(p, q) for p, q in zip(net.parameters(), before.parameters())):
         raise Wrong("Nothing has changed in the network.")
     arrives, arrived = (largest_gradient_below(network, X, y) for network in (net, before))
@@ -120,7 +119,7 @@ def expect_function(answer, what):
 
 
 def made_by(make):
-    """The network that `make()` returns. Raises Wrong where it is no network."""
+    """A copy of the network that `make()` returns: it may be the learner's own. Raises Wrong where it is no network."""
     expect_function(make, "returns a network")
     net = attempt(make, when="When called,")
     if not isinstance(net, nn.Module) and callable(net):
@@ -128,6 +127,20 @@ def made_by(make):
         raise Wrong(f"It should return a network, and returns `{name}` itself, which is never called.")
     if not isinstance(net, nn.Module):
         raise Wrong(f"It should return a network, and returns {type(net).__name__}.")
+    if any(map(nn.parameter.is_lazy, net.parameters())):  # their shapes come with the first pictures
+        attempt(net, torch.rand(2, 1, 28, 28), when="For 2 pictures")
+    return copied(net)
+
+
+def made_fresh(make):
+    """The network that `make()` returns; layers that are the same at every call, trained ones perhaps, begin anew."""
+    torch.manual_seed(1)
+    other = made_by(make)
+    torch.manual_seed(0)
+    net = made_by(make)
+    for layer, twin in zip(net.modules(), other.modules()):
+        if hasattr(layer, "reset_parameters") and all(map(torch.equal, layer.parameters(), twin.parameters())):
+            layer.reset_parameters()
     return net
 
 
@@ -193,8 +206,7 @@ def reference(net, X, activation, pool, between=True):
     ),
 )
 def above_the_bar(make):
-    torch.manual_seed(0)
-    net = made_by(make)
+    net = made_fresh(make)
     Y = attempt(net, torch.rand(4, 1, 28, 28), when="For 4 pictures")
     if not torch.is_tensor(Y) or Y.shape != (4, 10):
         raise Wrong(f"For 4 pictures it should give (4, 10) scores, and gives {tuple(getattr(Y, 'shape', ()))}.")
@@ -211,7 +223,7 @@ def above_the_bar(make):
     if learned < 0.2:
         raise Wrong("It learns nothing: after training it is about as good as guessing.")
     if learned < BAR:
-        raise Wrong(f"It learns, but names only {learned:.1%} right, which is below the bar.")
+        raise Wrong(f"It learns, but names only {learned:.2%} right, which is below the bar.")
     return f"{learned:.1%} right after 150 small batches."
 
 

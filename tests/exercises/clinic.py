@@ -36,6 +36,7 @@ SOFTMAX = "y_hat = net(X).softmax(dim=1)"
 LOSS = "F.cross_entropy(y_hat, y)"
 TEST = "    right = [net(X).argmax(dim=1) == y for X, y in test_iter]\n"
 TAUGHT = "    losses = [step"
+EMPTIED = (BACKWARD, "        optimizer.zero_grad()\n" + BACKWARD)
 PERMUTE = "X, y = X[torch.randperm(len(X))], y[torch.randperm(len(y))]"
 ROWS = "X.reshape(-1, len(X)).T"
 POOLED = "    pictures = torch.cat([X, X_test])\n    mean, std = pictures.mean(), pictures.std()\n"
@@ -61,6 +62,10 @@ WRONG = {
                 [(BACKWARD, "        if len(losses) % 2 == 0:\n            optimizer.zero_grad()\n    " + BACKWARD)],
                 "a `backward` of its own",
             ),
+            ([EMPTIED, ("        losses.append(loss.item())\n", "")], "the losses that it hands back are other ones"),
+            ([EMPTIED, ("d2l.evaluate_accuracy_gpu(net, test_iter)", "0.0")], "the mark is not the fraction"),
+            ([EMPTIED, ("_gpu(net, test_iter)", "_gpu(net, train_iter)")], "the mark is not the fraction"),
+            ([EMPTIED, ("d2l.evaluate_accuracy_gpu(net, test_iter)", "None")], "The second thing"),
         ],
     ),
     "clinic.2": cases(
@@ -85,6 +90,12 @@ WRONG = {
                 "the losses that it hands back are other ones",
             ),
             ([(BACKWARD, "")], "every batch needs its `backward`"),
+            (
+                [(SOFTMAX, "y_hat = net(X)"), ("        optimizer.zero_grad()\n", "")],
+                "by the gradient of its own batch",
+            ),
+            ([(SOFTMAX, "y_hat = net(X)"), ("        optimizer.step()\n", "")], "by the gradient of its own batch"),
+            ([(SOFTMAX, "y_hat = net(X)"), ("_gpu(net, test_iter)", "_gpu(net, train_iter)")], "not the fraction"),
         ],
     ),
     "clinic.3": cases(
@@ -133,6 +144,17 @@ WRONG = {
                 ],
                 "learns from the test pictures",
             ),
+            *(
+                (
+                    [
+                        (TAUGHT, "    net.train()\n" + TAUGHT),
+                        (TEST, "    net.eval()\n" + TEST),
+                        ("torch.cat(right).float().mean().item()", mark),
+                    ],
+                    "The second thing",
+                )
+                for mark in ("None", "torch.cat(right).float()")
+            ),
         ],
     ),
     "clinic.4": cases(
@@ -144,6 +166,8 @@ WRONG = {
             ([(PERMUTE, "X = X[torch.randperm(len(X))]")], "the labels stay in their places"),
             ([(PERMUTE, "y = y[torch.randperm(len(y))]")], "the pictures stay in their places"),
             ([(PERMUTE, "pass")], "nothing is shuffled any more"),
+            ([(PERMUTE, "X, y = X.flip(0), y.flip(0)")], "and not in a random one"),
+            ([(PERMUTE, "rows = y.argsort()\n    X, y = X[rows], y[rows]")], "and not in a random one"),
             ([(PERMUTE, "rows = torch.randint(len(X), (len(X),))\n    X, y = X[rows], y[rows]")], "some are left out"),
         ],
     ),
@@ -155,9 +179,13 @@ WRONG = {
             "holds pixels of several pictures",
             ([(f"rows = {ROWS}", "rows = X.flatten(1)")], "in the test they still get mixed"),
             ([(ROWS, "X.transpose(2, 3).flatten(1)")], "turned or flipped"),
-            ([(ROWS, "X.flip(0).flatten(1)")], "no longer the one that its label"),
+            ([(ROWS, "X.flip(0).flatten(1)")], "no longer the one"),
             ([(f"rows = {ROWS}", "continue")], "asked once for each batch"),
             ([(ROWS, "X.reshape(-1, len(X))")], "mat1 and mat2"),
+            ([(ROWS, "X.flatten(1)"), ("rows, y, optimizer", "rows, y.flip(0), optimizer")], "no longer the one"),
+            ([(ROWS, "X.flatten(1)"), ("rows, y, optimizer", "rows, y * 0, optimizer")], "no longer the one"),
+            ([(ROWS, "X.flatten(1)"), ("return losses, ", "return losses[:1], ")], "losses that it hands back"),
+            ([(ROWS, "X.flatten(1) - X.flatten(1).mean()")], "other values"),
         ],
     ),
     "clinic.6": cases(

@@ -54,6 +54,32 @@ ALARM = """
 def alarm(net, known, X):
     return torch.cdist(X.flatten(1), known.flatten(1)).amin(dim=1)
 """
+BEHIND = """
+def accuracy_without(net, k, X, y):
+    maps = net[:4](X)
+    maps[:, k] = maps[:, k].mean()
+    return (net[4:](maps).argmax(dim=1) == y).float().mean()
+
+
+most_missed = 0
+"""
+
+HOOK = """
+def accuracy_without(net, k, X, y):
+    def hook(layer, inputs, maps):
+        maps = maps.clone()
+        maps[:, k] = maps[:, k].mean()
+        return maps
+
+    handle = net[2].register_forward_hook(hook)
+    accuracy = (net(X).argmax(dim=1) == y).float().mean().item()
+    handle.remove()
+    return accuracy
+
+
+most_missed = 0
+"""
+
 DISTANCE = "torch.cdist(X.flatten(1), known.flatten(1)).amin(dim=1)"
 
 
@@ -78,6 +104,9 @@ WRONG = {
         (but(TURNED, ("{1: 2, 2: 4, 3: 2, 4: 5}", "{1: 1, 2: 1, 3: 1, 4: 1}")), "without convolutions"),
         (but(TURNED, ("2: 4", "2: 3")), "Moved by 2"),
         (but(TURNED, ("{1: 2, 2: 4, 3: 2, 4: 5}", "[2, 4, 2, 5]")), "a dict"),
+        (but(TURNED, ("= 1,", "= ['picture'],")), "The first answer should be a number"),
+        (but(TURNED, ("2: 4", "2: '4'")), "The answer for a step of 2"),
+        (but(TURNED, ("2: 4", "2: [4]")), "The answer for a step of 2"),
     ],
     "4.2": [
         (but(SILENT, (QUIET, "pass")), "go on as they came"),
@@ -92,6 +121,9 @@ WRONG = {
         (but(SILENT, ("    return (", "    return 100 * (")), "as a fraction"),
         (but(SILENT, ("most_missed = 0", "most_missed = 5")), "than without that one"),
         (but(SILENT, ("most_missed = 0", "most_missed = 6")), "0 to 5"),
+        (but(SILENT, ("    return (", "    return k, (")), "What your function returns"),
+        (but(SILENT, (".float().mean().item()", ".float()")), "What your function returns"),
+        (but(HOOK, ("    handle.remove()\n", "")), "other answers than before"),
     ],
     "4.3": [
         (but(CALIBRATION, ("logits / temperature", "logits * temperature")), "You multiply"),
@@ -106,6 +138,18 @@ WRONG = {
         (but(CALIBRATION, ("1.15", "1.5")), "network is too modest"),
         (but(CALIBRATION, ("1.15", "0.0")), "above 0"),
         (but(CALIBRATION, ("changed = 1.15, 0", "changed = 1.15, 300")), "Only the last answer"),
+        (but(CALIBRATION, ("1.15", "float('inf')")), "network is too modest"),
+        (but(CALIBRATION, ("1.15", "1e50")), "network is too modest"),
+        *(
+            (but(CALIBRATION, ("* 10)", f"* {bins})"), ("max=9", f"max={bins - 1}")), "is another number")
+            for bins in (5, 8, 12, 15, 20)
+        ),
+        *(
+            (but(CALIBRATION, ("float(error)", wrong)), "What your function returns")
+            for wrong in ("(error, T)".replace("T", "temperature"), "str(error)", "[error]", "right")
+        ),
+        (but(CALIBRATION, ("1.15", "'about 1.15'")), "The temperature should be"),
+        (but(CALIBRATION, ("changed = 1.15, 0", "changed = 1.15, '0'")), "The last answer should be"),
     ],
     "4.4": [
         (but(BOTH, ("last - first + 1", "last - first")), "How wide is one window"),
@@ -120,6 +164,10 @@ WRONG = {
             but(BOTH, ("min(start + min(i, j) * step + side - 1, size - 1)", "start + min(i, j) * step + side - 1")),
             "At the far edge",
         ),
+        (but(BOTH, ("max(last - first + 1, 0)", "list(range(first, last + 1))")), "should be a number"),
+        (but(BOTH, ("max(last - first + 1, 0)", "set(range(first, last + 1))")), "should be a number"),
+        (but(BOTH, ("max(last - first + 1, 0)", "range(first, last + 1)")), "should be a number"),
+        (but(BOTH, ("max(last - first + 1, 0)", "str(last - first + 1)")), "should be a number"),
     ],
     "4.5": [
         (but(ALARM, (DISTANCE, "-net(X).softmax(dim=1).amax(dim=1)")), "hardly an alarm"),
@@ -131,8 +179,27 @@ WRONG = {
             ),
             "tell noise",
         ),
-        (but(ALARM, ("amin(dim=1)", "amin(dim=0)")), "it returns"),
+        (but(ALARM, ("amin(dim=1)", "amin(dim=0)")), "it returns ("),
+        (but(ALARM, (DISTANCE, "'strange'")), "it returns a str"),
+        (but(ALARM, ("amin(dim=1)", "topk(2)")), "it returns a topk"),
         (but(ALARM, (DISTANCE, "(X - X.mean(dim=0)).flatten(1).norm(dim=1)")), "stand for itself"),
         (but(ALARM, (DISTANCE, "X.flatten(1).log().sum(dim=1)")), "infinite"),
+    ],
+}
+
+RIGHT = {
+    "4.2": [
+        but(SILENT, ("    maps = net", "    net = copy.deepcopy(net)\n    maps = net")).replace(
+            "\ndef", "import copy\n\ndef", 1
+        ),
+        BEHIND,
+        HOOK,
+    ],
+    "4.5": [
+        but(
+            ALARM,
+            ("    return", "    known *= 2\n    net[1] = nn.Identity()\n    return"),
+            ("X.flatten(1)", "2 * X.flatten(1)"),
+        ).replace("\ndef", "from torch import nn\n\ndef", 1),
     ],
 }

@@ -13,6 +13,13 @@ HALF_RING = """p = ring.size
     for s in range(p - 1):
         for r in range(p):
             ring.send(r, (r - s) % p, add=True)"""
+WHOLE_RING = (
+    HALF_RING
+    + """
+    for s in range(p - 1):
+        for r in range(p):
+            ring.send(r, (r + 1 - s) % p, add=False)"""
+)
 WRONG_ORDER = """p = ring.size
     for s in range(p - 1):
         for r in range(p):
@@ -46,7 +53,7 @@ WRONG = {
         ("sent = 185_118", "not yet the others"),
         ("sent = 4 * 370_236", "all four send together"),
         ("sent = 1000", "some other number"),
-        ("sent = '370236'", "not a number"),
+        ("sent = '370236'", "should be a number"),
     ],
     "7.2": [
         ("sizes = (128, 128)", "equal shares"),
@@ -65,14 +72,18 @@ WRONG = {
             "changes the gradients",
         ),
         (average("return grads"), "one tensor"),
+        (
+            average("return sum(g * n for g, n in zip(grads, counts)) / sum(counts) if all(counts) else 0"),
+            "With an empty share",
+        ),
         (average("sum(grads)"), "returns nothing"),
     ],
     "7.4": [
-        (ring("pass\n    return None"), "No process has anything else"),
+        (ring("pass\n    return None"), "With 2 processes, none has anything else"),
+        (ring(WHOLE_RING.replace("range(p - 1)", "range(p - 2)")), "With 2 processes, none has anything else"),
         (ring(HALF_RING), "in one process only"),
         (ring(WRONG_ORDER), "have the right sum"),
         (ring(TOO_MANY), "fewer"),
-        (ring("ring.send(0, 0, add=True)\n    return ring.lists"), "return nothing"),
         ("ring_all_reduce = 'ring'", "A function is asked for"),
         (ring(UNSHARED), "is not shared"),
         (ring(BY_HAND), "writes into"),
@@ -86,5 +97,23 @@ WRONG = {
         ("my_lines = 3", "A list of the lines"),
         ("my_lines = parallel.Torchrun(3, '--images=3000')", "the launcher"),
         ("my_lines = ['training on cpu with 3 processes', 'epoch 1.40, train', 'loss 1.0, train']", "to be one epoch"),
+    ],
+}
+
+RIGHT = {
+    "7.2": ["import numpy as np\n\nsizes = np.array([1, 255])", "sizes = torch.tensor([255, 1])"],
+    "7.3": [
+        average(
+            """total, images = 0, 0
+    while grads:
+        g, n = grads.pop(), counts.pop()
+        total, images = total + g * n, images + n
+    return total / images"""
+        )
+    ],
+    "7.4": [
+        ring(WHOLE_RING.replace(", add=True", "")),
+        ring(WHOLE_RING.replace("send(r, (", "send(r=r, part=(")),
+        ring(WHOLE_RING + "\n    return ring.lists"),
     ],
 }

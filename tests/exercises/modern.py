@@ -1,5 +1,6 @@
 """Wrong answers to the exercises of notebook 5."""
 
+SETUP = "from lenet_utils.exercises import modern as judges"
 TRAINS = {"5.4"}
 
 
@@ -37,12 +38,14 @@ WRONG = {
         ("ours, notes = 0.1, 0.2", "Both numbers"),
         ("ours, notes = 0.25**4, 0.25**4", "The first number is right"),
         ("ours, notes = 0.1, 0.25**3", "The second number is right"),
-        ("ours, notes = 'a quarter', 0.1", "as fractions"),
+        ("ours, notes = 'a quarter', 0.1", "without quotation marks"),
+        ("ours, notes = '1/256', '1/64'", "without quotation marks"),
     ],
     "5.2": [
         (kill("net.requires_grad_(False)"), "Frozen"),
         (kill("[nn.init.zeros_(p) for p in net.parameters()]"), "only biases"),
         (kill("nn.init.constant_(net[1].bias, torch.nan)"), "finite"),
+        (kill("nn.init.constant_(net[10].bias, torch.inf)"), "finite"),
         (kill("net.eval()"), "Nothing has changed"),
         (kill("nn.init.constant_(net[12].bias, 50.0)"), "still gets its gradient"),
         (kill("nn.init.constant_(net[10].bias, 12.0)"), "far less gradient"),
@@ -77,6 +80,8 @@ WRONG = {
         (mine("nn.Sequential(nn.Linear(784, 10))"), "mat1 and mat2"),
         (mine("nn.Sequential(nn.Flatten(), nn.Linear(784, 100), nn.ReLU(), nn.Linear(100, 10))"), "more than lenet"),
         (mine("nn.Sequential(nn.Flatten(), nn.Linear(784, 10))"), "below the bar"),
+        ("made = nn.Sequential(nn.Flatten(), nn.Linear(784, 10))\njudges.accuracy_after_training(made)\n"
+         + mine("made"), "below the bar"),
         (mine("nn.Sequential(nn.Flatten(), nn.Linear(784, 10), nn.Softmax(dim=1))"), "There is a softmax"),
         (mine("nn.Sequential(nn.Flatten(), nn.Linear(784, 10)).requires_grad_(False)"), "are frozen"),
         (mine("nn.Sequential(nn.Flatten(), nn.Linear(784, 5))"), "(4, 5)"),
@@ -84,3 +89,30 @@ WRONG = {
               "(nn.Linear(10, 10), nn.Sigmoid())])"), "learns nothing"),
     ],
 }  # fmt: skip
+
+LAZY = (
+    relu()
+    .replace("nn.Conv2d(1, ", "nn.LazyConv2d(")
+    .replace("nn.Conv2d(6, ", "nn.LazyConv2d(")
+    .replace("nn.Linear(400, ", "nn.LazyLinear(")
+)
+
+KEPT = """
+made = modern.lenet_with(nn.ReLU, nn.MaxPool2d)
+weights = made[1].weight.clone()
+
+
+def relu_lenet():
+    assert torch.equal(made[1].weight, weights)
+    return made
+"""
+
+LAZY_MODERN = """
+def my_lenet():
+    return nn.Sequential(
+        nn.LazyConv2d(6, 5, padding=2), nn.LazyBatchNorm2d(), nn.ReLU(), nn.MaxPool2d(2),
+        nn.LazyConv2d(16, 5), nn.LazyBatchNorm2d(), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Flatten(), nn.LazyLinear(100), nn.LazyBatchNorm1d(), nn.ReLU(), nn.LazyLinear(10))
+"""
+
+RIGHT = {"5.3": [LAZY, KEPT], "5.4": [LAZY_MODERN]}

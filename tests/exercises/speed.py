@@ -54,6 +54,9 @@ WRONG = {
         ("answer = (0.4375, 0.75)", "would mean slower"),
         ("answer = (2.29, 4.0)", "the second one is not"),
         ("answer = (2.29, float('inf'))", "is not infinite"),
+        ("answer = (2.3, 1.33)", "two decimal places"),
+        ("answer = (2.3, 1.3)", "two decimal places"),
+        ("answer = (2.29, 1.3)", "two decimal places"),
         ("answer = (1.9, 1.33)", "The first number is not the old time"),
         ("answer = 2.29", "two numbers in brackets"),
         ("answer = (1.33, 2.29)", "the other way round"),
@@ -65,8 +68,13 @@ WRONG = {
         (lying_clock(["gpu.run(0.003)", READ, "gpu.wait()", "return seconds"]), "not ten"),
         (lying_clock([TEN.replace("0.003", "0.0003"), READ, "gpu.wait()", "return seconds"]), "shorter than 3 ms"),
         (lying_clock([TEN, "gpu.wait()", "return 0.0"]), "stands still"),
-        (lying_clock([TEN, "gpu.wait()", "return 'fast'"]), "seconds, a number"),
+        (lying_clock([TEN, "gpu.wait()", "return 'fast'"]), "What it returns, in seconds"),
         (lying_clock([TEN, READ, "gpu.wait()"]), "returns nothing"),
+        (lying_clock([TEN, "gpu.wait()", "return 0.001"]), "between two looks"),
+        (lying_clock([TEN, "gpu.wait()", READ, "return seconds / 20"]), "between two looks"),
+        (lying_clock([TEN, READ, "gpu.wait()", "return start + seconds"]), "between two looks"),
+        (lying_clock([TEN, READ, "gpu.wait()", "return seconds * 10**9"]), "between two looks"),
+        (lying_clock([TEN, "gpu.wait()", READ, "return 1000 * seconds"]), "between two looks"),
         (lying_clock([TEN.replace("0.003", "3"), READ, "gpu.wait()", "return seconds"]), "longer than 3 ms"),
     ],
     "6.3": [
@@ -81,6 +89,15 @@ WRONG = {
         (a_pass("total += loss.detach() * len(y)", "total / seen"), "returns nothing"),
         (a_pass("total += loss.detach().cpu().numpy() * len(y)", "return float(total / seen)"), "value 6 times"),
         (a_pass("total += loss.detach() * len(y)", "return (total / seen).item(), seen"), "it returns tuple"),
+        (a_pass("total += loss.detach() * len(y); print(loss)", "return (total / seen).item()"), "value 4 times"),
+        (a_pass("total += loss.detach().to('cpu') * len(y)", "return (total / seen).item()"), "value 4 times"),
+        (
+            a_pass(
+                "total = [*(total or []), loss.detach() * len(y)]",
+                "return torch.tensor(total).sum().item() / seen",
+            ),
+            "value 4 times",
+        ),
     ],
     "6.4": [
         (stopwatch(f"slow(), fast(); return sum({RATIOS}) / rounds"), "bad moment in one round"),
@@ -102,10 +119,15 @@ WRONG = {
         (stopwatch(f"slow(), fast(); return min({RATIOS})"), "not the median"),
         ("how_much_faster = 2.5", "A function is asked for"),
         (stopwatch("slow(), fast(); return seconds(slow) / seconds(fast)"), "it calls `slow` 2 times"),
-        (stopwatch(f"slow(), fast(); return {RATIOS}"), "it returns list"),
+        (stopwatch(f"slow(), fast(); return {RATIOS}"), "should be a number"),
         (stopwatch(f"slow(), fast(); sorted({RATIOS})"), "returns nothing"),
         (stopwatch(f"slow(), fast(); return sorted({RATIOS})[rounds // 2]"), "one of them only"),
         (stopwatch(f"slow(), fast(); return min({RATIOS})").replace("perf_counter", "process_time"), "another clock"),
+        (stopwatch(f"slow(), fast(); return min({RATIOS})").replace("perf_counter", "time"), "another clock"),
+        (
+            stopwatch(f"slow(), fast(); r = {RATIOS}; return (r[rounds // 2] + r[-1 - rounds // 2]) / 2"),
+            "not the median",
+        ),
         (
             stopwatch(
                 "slow(), fast(); r = [(seconds(slow), seconds(fast)) for _ in range(rounds)]; "
@@ -127,6 +149,20 @@ WRONG = {
         (conv_flop("return 2 * places * conv.in_channels * kh * kw", padding="(0, 0)"), "look at the other arguments"),
         (conv_flop("return places"), "though this one is square"),
         (conv_flop("2 * places"), "returns nothing"),
-        (conv_flop("return f'{2 * places} flop'"), "it gives str"),
+        (conv_flop("return f'{2 * places} flop'"), "should be a number"),
+    ],
+}
+
+RIGHT = {
+    "6.2": [lying_clock([TEN, READ, "gpu.wait()", "return torch.tensor(seconds, dtype=torch.float64)"])],
+    "6.3": [
+        a_pass(
+            "total = total + loss.detach() * len(y)",
+            "return (total / seen).item()",
+            "X = X.to('cpu'); optimizer.zero_grad(); loss.backward(); optimizer.step()",
+        )
+    ],
+    "6.4": [
+        stopwatch(f"slow(), fast(); return torch.tensor({RATIOS}, dtype=torch.float64).quantile(0.5)"),
     ],
 }

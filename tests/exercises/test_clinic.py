@@ -1,8 +1,11 @@
 """The clinic takes every way to mend a loop, not only the one in the solution."""
 
+import copy
 import json
 import pathlib
+import random
 
+import numpy as np
 import pytest
 import torch
 from exercise_cells import exercises, source
@@ -25,6 +28,8 @@ PERMUTE = "    X, y = X[torch.randperm(len(X))], y[torch.randperm(len(y))]\n    
 ROWS = "X.reshape(-1, len(X)).T"
 POOLED = "    pictures = torch.cat([X, X_test])\n    mean, std = pictures.mean(), pictures.std()\n"
 NORMAL = "    X, X_test = (X - mean) / std, (X_test - mean) / std\n"
+EPOCHS = "    for _ in range(num_epochs):\n        for rows in "
+ORDER = POOLED + NORMAL + EPOCHS + "torch.randperm(len(X))"
 
 MENDED = [
     ("clinic.1", SUM, "        net.zero_grad()\n" + SUM),
@@ -36,6 +41,11 @@ MENDED = [
     ("clinic.3", TEST, "    return losses, d2l.evaluate_accuracy_gpu(net, test_iter)"),
     ("clinic.3", TEST, "    net.eval()\n" + TEST.replace("    return", "    net.train()\n    return")),
     (
+        "clinic.3",
+        TEST,
+        TEST.replace("    right", "    test = copy.deepcopy(net).eval()\n    right", 1).replace("net(X)", "test(X)"),
+    ),
+    (
         "clinic.4",
         PERMUTE,
         "    for _ in range(num_epochs):\n        p = torch.randperm(len(X))\n        X, y = X[p], y[p]\n",
@@ -45,6 +55,17 @@ MENDED = [
     ("clinic.5", ROWS, "X.view(-1, 784)"),
     ("clinic.5", ROWS, "X"),
     ("clinic.6", POOLED, "    mean, std = X.mean(dim=0), X.std(dim=0)\n"),
+    (
+        "clinic.6",
+        ORDER,
+        f"    mean, std = X.mean(), X.std()\n{NORMAL}{EPOCHS}torch.tensor(random.sample(range(40), 40))",
+    ),
+    ("clinic.6", ORDER, f"    mean, std = X.mean(), X.std()\n{NORMAL}{EPOCHS}torch.tensor(np.random.permutation(40))"),
+    (
+        "clinic.6",
+        ORDER,
+        f"    mean, std = X.mean(), X.std()\n{NORMAL}{EPOCHS}torch.tensor(np.random.default_rng().permutation(40))",
+    ),
     (
         "clinic.6",
         POOLED + NORMAL,
@@ -63,6 +84,7 @@ def shuffled(X, y):
 def test_another_way_to_mend_it_is_right(number, ill, mended):
     task = next(task for task in exercises(CELLS) if task.number == number)
     names = {"torch": torch, "F": F, "d2l": d2l, "train": train, "shuffled": shuffled, "__name__": "__main__"}
+    names |= {"copy": copy, "np": np, "random": random}
     exec(STEP, names)
     stub = source(task.stub)
     assert ill in stub
