@@ -65,7 +65,7 @@ def race_rungs(device, images, labels, rounds):
                 continue
             really(train_pass)
         except Exception as problem:  # no compiler, a GPU too old for a kernel: the other rungs are worth their numbers
-            print(f"{name}: {type(problem).__name__}: {str(problem).splitlines()[0]}", flush=True)
+            print(f"{name}: {type(problem).__name__}: {next(iter(str(problem).splitlines()), '')}", flush=True)
             continue
         results[name] = {"rung": name, "warm_up_seconds": round(time.perf_counter() - begin, 2)}
         results[name]["waits"] = waits(train_pass)
@@ -145,7 +145,7 @@ def whole_runs(device, seeds):
             try:
                 run = {"side": side, **whole_run(device, iters, max(0, seed), **options)}
             except Exception as problem:  # no Triton, or a GPU too old for a kernel
-                print(f"{side}: {type(problem).__name__}: {str(problem).splitlines()[0]}", flush=True)
+                print(f"{side}: {type(problem).__name__}: {next(iter(str(problem).splitlines()), '')}", flush=True)
                 continue
             if seed >= 0:
                 runs.append(run)

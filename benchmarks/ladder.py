@@ -6,6 +6,7 @@ earlier runs thrown away (cold) and with it. The notebook shows the numbers that
 
 import argparse
 import os
+import pathlib
 import statistics
 import tempfile
 import time
@@ -42,7 +43,7 @@ def compile_rung(images, labels):
     try:
         ladder.rung([(images[:256, None] / 255, labels[:256])], channels_last=True, compiled=True)()
     except Exception as problem:  # no C++ compiler, or a version of Python that it does not know yet
-        print("not compiled:", str(problem).splitlines()[0])
+        print("not compiled:", next(iter(str(problem).splitlines()), type(problem).__name__))
         return None, None
     return run, round(time.perf_counter() - begin, 1)
 
@@ -51,7 +52,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--images", type=int, default=60_000)
-    parser.add_argument("--out", default=machine.RESULTS / "ladder.json")
+    parser.add_argument("--out", type=pathlib.Path, default=machine.RESULTS / "ladder.json")
     arguments = parser.parse_args()
     warnings.filterwarnings("ignore", "This DataLoader will create")  # d2l's four workers on two cores
     images, labels = (values[: arguments.images] for values in read_split("train"))

@@ -124,7 +124,9 @@ def test_a_notebook_from_top_to_bottom(lab, page, name):
     open_notebook(lab, page, name, windowing="none")
     run_all(page)
 
-    for cell, outputs in zip(notebook.cells, page.evaluate(OUTPUTS)):
+    shown = page.evaluate(OUTPUTS)
+    assert len(shown) == len(notebook.cells)
+    for cell, outputs in zip(notebook.cells, shown):
         failed = [output["evalue"] for output in outputs if output["output_type"] == "error"]
         assert bool(failed) == ("raises-exception" in cell.metadata.get("tags", [])), failed
         assert not [text_of([output]) for output in outputs if output.get("name") == "stderr"]

@@ -108,6 +108,8 @@ def test_another_place_and_branch_take_over(tool, copy):
         "https://github.com/some-body/le.net",
         "https://github.com/some-body/le.net.git",
         "git@github.com:some-body/le.net.git",
+        "ssh://git@github.com/some-body/le.net.git",
+        "https://some-body@github.com/some-body/le.net/",
     ],
 )
 def test_the_default_is_origin(tool, copy, url):
@@ -117,7 +119,17 @@ def test_the_default_is_origin(tool, copy, url):
     assert addresses(files(copy)) == {"https://github.com/some-body/le.net"}
 
 
-@pytest.mark.parametrize("url", [None, "https://example.org/some/where.git", "/a/folder"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        None,
+        "https://example.org/some/where.git",
+        "/a/folder",
+        "https://notgithub.com/a/b",
+        "git@mygithub.com:a/b.git",
+        "https://evil.example/github.com/a/b",
+    ],
+)
 def test_no_origin_on_github(tool, copy, url):
     subprocess.run(["git", "init", "-q", copy], check=True)
     if url:
@@ -134,7 +146,7 @@ def test_no_origin_on_github(tool, copy, url):
 )
 def test_a_name_that_cannot_be(tool, copy, wrong):
     before = files(copy)
-    with pytest.raises(SystemExit, match="OWNER/NAME"):
+    with pytest.raises(SystemExit, match="expected OWNER/NAME"):
         tool.main(["--", wrong], copy)
     assert files(copy) == before
 

@@ -6,6 +6,7 @@ import pathlib
 import re
 
 import pytest
+import slides
 from exercise_cells import HEADING, exercises
 from nbval.plugin import comment_markers, metadata_tags
 
@@ -292,6 +293,11 @@ def test_the_lint_finds(fault):
 
 def test_the_lint_lets_the_widest_line_and_the_set_up_pass():
     assert not list(wide_lines({"cells": [code("#" * WIDEST), code("#" * (WIDEST + 1), tags=["setup"])]}))
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_every_cell_has_its_slide_type(path):
+    assert slides.with_slides(read(path)) == read(path)
 
 
 SPOILT = {

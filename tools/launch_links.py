@@ -100,7 +100,9 @@ def write_all(texts):
 def origin(course):
     """OWNER/NAME of the git remote `origin`. Raises Unwritten."""
     asked = subprocess.run(["git", "-C", course, "remote", "get-url", "origin"], capture_output=True, text=True)
-    found = re.search(r"github\.com[:/](.+?)(?:\.git)?/?$", asked.stdout.strip())
+    # Anchored: an address that only has GitHub's name in it is somebody else's.
+    ours = r"(?:https://(?:[^/@]+@)?|(?:ssh://)?git@)github\.com[:/]([^/]+/[^/]+?)(?:\.git)?/?"
+    found = re.fullmatch(ours, asked.stdout.strip())
     if not found:
         raise Unwritten("the git remote `origin` is not a repository on GitHub: give OWNER/NAME")
     return found[1]
@@ -113,8 +115,8 @@ def main(arguments=None, course=COURSE):
     parser.add_argument("--remove", action="store_true")
     asked = parser.parse_args(arguments)
     try:
-        repository = None if asked.remove else asked.repository or origin(course)
-        if repository and not REPOSITORY.fullmatch(repository):
+        repository = None if asked.remove else origin(course) if asked.repository is None else asked.repository
+        if repository is not None and not REPOSITORY.fullmatch(repository):
             raise Unwritten(f"expected OWNER/NAME as GitHub has them, got {repository!r}: nothing was written")
         if not BRANCH.fullmatch(asked.branch):
             raise Unwritten(f"expected the name of a branch, got {asked.branch!r}: nothing was written")

@@ -49,7 +49,7 @@ def with_slides(notebook):
 
 
 def main():
-    for path in [pathlib.Path(name) for name in sys.argv[1:]] or sorted(FOLDER.rglob("[0-9]*.ipynb")):
+    for path in [pathlib.Path(name) for name in sys.argv[1:]] or sorted(FOLDER.glob("*.ipynb")):
         notebook = with_slides(json.loads(path.read_text("utf-8")))
         path.write_text(json.dumps(notebook, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
