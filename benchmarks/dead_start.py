@@ -68,7 +68,7 @@ def left_at(run):
 
 def measure(seeds):
     learned, kept = split()
-    runs = json.loads(RUNS.read_text())["runs"] if RUNS.exists() else []
+    runs = machine.finished_runs(RUNS)
     done = {(run["network"], run["change"], run["seed"]) for run in runs}
     for seed in range(seeds):
         for network, starts in plateau.STARTS.items():

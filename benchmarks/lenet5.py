@@ -6,7 +6,6 @@ written to results/lenet5.json at once; started again, the script goes on with t
 """
 
 import argparse
-import json
 import statistics
 import time
 
@@ -67,8 +66,9 @@ def main():
     parser.add_argument("--seeds", type=int, default=5, help="train with the seeds 0, 1, ... (%(default)s of them)")
     parser.add_argument("--epochs", type=int, default=10)
     arguments = parser.parse_args()
-    runs = json.loads(RUNS.read_text())["runs"] if RUNS.exists() else []
-    runs = [run for run in runs if len(run["val_acc"]) == arguments.epochs]  # others do not mix
+    runs = machine.finished_runs(RUNS)
+    if any(len(run["val_acc"]) != arguments.epochs for run in runs):
+        raise SystemExit(f"{RUNS.name} holds runs of other than {arguments.epochs} epochs: move it away to begin anew")
     for seed in range(arguments.seeds):
         if seed not in {run["seed"] for run in runs}:
             runs.append(measure(seed, arguments.epochs))

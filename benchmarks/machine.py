@@ -95,6 +95,18 @@ def save(path, results):
     os.replace(unfinished, path)
 
 
+def finished_runs(path):
+    """The runs kept in the file `path`, if any. Exits if another machine or other versions measured them."""
+    if not path.exists():
+        return []
+    results = json.loads(path.read_text())
+    here, there = describe(), results["machine"]
+    known = here.keys() & there.keys() - {"date"}  # an older file says less
+    if any(here[name] != there[name] for name in known):
+        raise SystemExit(f"{path.name} was measured elsewhere, {there}: move it away to begin anew")
+    return results["runs"]
+
+
 def write_between(path, mark, text):
     """Put `text` between the comments `<!-- mark -->` and `<!-- end of mark -->` of the Markdown file `path`."""
     before, _, rest = path.read_text("utf-8").partition(f"<!-- {mark} -->\n")

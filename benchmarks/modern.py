@@ -147,7 +147,7 @@ def keep(path, result, notes):
 
 
 def is_done(path, name, seed, lr):
-    return any((run["name"], run["seed"], run["lr"]) == (name, seed, lr) for run in read(path))
+    return any((run["name"], run["seed"], run["lr"]) == (name, seed, lr) for run in machine.finished_runs(path))
 
 
 def in_words(recipe):

@@ -58,19 +58,9 @@ def this_machine():
     return {name: value for name, value in machine.describe().items() if name != "threads"}
 
 
-def finished_runs():
-    """The runs in the file. Exits if they come from another machine or other versions: they do not mix."""
-    if not RUNS.exists():
-        return []
-    results = json.loads(RUNS.read_text())
-    if {**results["machine"], "date": None} != {**this_machine(), "date": None}:
-        raise SystemExit(f"{RUNS.name} was measured elsewhere, {results['machine']}: move it away to begin anew")
-    return results["runs"]
-
-
 def measure(seeds):
     train_iter, test_iter = d2l.load_data_fashion_mnist(batch_size=256)
-    runs = finished_runs()
+    runs = machine.finished_runs(RUNS)
     done = {(run["variant"], run["seed"]) for run in runs}
     for variant in VARIANTS:
         for seed in range(seeds):

@@ -55,7 +55,12 @@ def one_round(looks, beside):
     """Images a second of each training: alone, beside a busy process, and beside another one like it."""
     with busy() if beside == "a busy process" else contextlib.nullcontext():
         started = [start(looks) for _ in range(2 if beside == "another training" else 1)]
-        return [int(process.communicate()[0]) for process in started]
+        try:
+            return [int(process.communicate()[0]) for process in started]
+        finally:
+            for process in started:  # if one failed, the other would train on
+                process.kill()
+                process.wait()
 
 
 def main():

@@ -79,6 +79,14 @@ def test_the_command_says_why_it_refuses():
     assert done.stderr.startswith("expected a new or an empty folder, got ") and done.stderr.count("\n") == 1
 
 
+def test_where_no_folder_can_be_made(tmp_path):
+    (tmp_path / "file").write_text("")
+    folder = tmp_path / "file" / "of" / "class"
+    done = subprocess.run([sys.executable, "tools/hand_out.py", folder], cwd=COURSE, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert str(tmp_path / "file") in done.stderr and done.stderr.count("\n") == 1
+
+
 def test_an_empty_folder_will_do(tmp_path):
     hand_out.hand_out(tmp_path)
     assert len(list(tmp_path.iterdir())) == len(NOTEBOOKS)

@@ -61,7 +61,11 @@ class Lab:
                 stderr=subprocess.STDOUT,
                 env=os.environ | own | {"PYTHONPATH": str(COURSE)},
             )
-        self.url = self._wait_for_url(folder / "RUNTIME")
+        try:
+            self.url = self._wait_for_url(folder / "RUNTIME")
+        except BaseException:  # nobody else could stop it
+            self.close()
+            raise
 
     def _wait_for_url(self, runtime):
         for _ in range(600):

@@ -265,7 +265,7 @@ def test_missing_data_gets_one_sentence(monkeypatch):
     def nothing_there(*_):
         raise files.DataError("the data is not here")
 
-    monkeypatch.setattr(parallel, "load_data_fashion_mnist", nothing_there)
+    monkeypatch.setattr(parallel, "read_split", nothing_there)
     assert refused(monkeypatch, ["--epochs=1", "--device=cpu"]) == "the data is not here"
 
 

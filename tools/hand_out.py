@@ -88,6 +88,6 @@ if __name__ == "__main__":
     chosen = parser.parse_args()
     try:
         hand_out(chosen.folder, chosen.nbgrader)
-    except (FileExistsError, ValueError) as error:
+    except (OSError, ValueError) as error:
         sys.exit(str(error))
     print("written to", chosen.folder)

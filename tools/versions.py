@@ -40,7 +40,9 @@ def main():
                 try:
                     python = make(pathlib.Path(folder, "venv"), version, resolution)
                 except subprocess.CalledProcessError as problem:
-                    sys.exit(f"{name}: the environment could not be made\n{problem.stderr}")
+                    print(f"\n{name}: the environment could not be made\n{problem.stderr}", flush=True)
+                    red += [name]
+                    continue  # the others are worth their results
                 frozen = [line.split("==") for line in uv("pip", "freeze", "--python", python).splitlines()]
                 versions = ", ".join(" ".join(line) for line in frozen if line[0] in SHOWN)
                 print(f"\n{name}: {versions}", flush=True)

@@ -1,0 +1,36 @@
+"""Kept runs of a benchmark: those of another machine do not mix with this one's."""
+
+import importlib.util
+import json
+import pathlib
+
+import pytest
+
+PATH = pathlib.Path(__file__).parent.parent / "benchmarks" / "machine.py"
+SPEC = importlib.util.spec_from_file_location("machine", PATH)
+machine = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(machine)
+
+
+def kept(tmp_path, **changed):
+    machine.save(tmp_path / "runs.json", {"machine": machine.describe() | changed, "runs": [1, 2]})
+    return tmp_path / "runs.json"
+
+
+def test_runs_of_this_machine_are_gone_on_with(tmp_path):
+    assert machine.finished_runs(tmp_path / "none.json") == []
+    assert machine.finished_runs(kept(tmp_path, date="2020-01-01")) == [1, 2]
+
+
+def test_a_file_of_before_a_quantity_was_written_down(tmp_path):
+    path = kept(tmp_path)
+    results = json.loads(path.read_text())
+    del results["machine"]["instructions"]
+    machine.save(path, results)
+    assert machine.finished_runs(path) == [1, 2]
+
+
+@pytest.mark.parametrize("changed", [{"cpu": "another"}, {"torch": "0.1"}, {"threads": 1000}])
+def test_runs_of_another_machine_do_not_mix(tmp_path, changed):
+    with pytest.raises(SystemExit, match=r"runs\.json was measured elsewhere"):
+        machine.finished_runs(kept(tmp_path, **changed))
