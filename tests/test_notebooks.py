@@ -244,7 +244,10 @@ def faults_of_exercises(path, notebook):
     if "## Exercises" not in "\n".join(prose[: prose.index(source(found[0].text))]):
         yield "exercises that stand before their heading"
     for task in found:
-        if [output.get("text") for output in task.check["outputs"]] != [[f"… {task.number} Not tried yet.\n"]]:
+        # In the clinic the loop is there already, and only the diagnosis is not.
+        untouched = rf"… {re.escape(task.number)} Not tried yet\.( Still to do: `diagnosis`\.)?\n"
+        said = ["".join(output.get("text", "")) for output in task.check["outputs"]]
+        if len(said) != 1 or not re.fullmatch(untouched, said[0]):
             yield f"an answer in the output of check {task.number}"
 
 
