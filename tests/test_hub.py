@@ -96,7 +96,11 @@ class Hub:
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
-        self._wait()
+        try:
+            self._wait()
+        except BaseException:  # nobody else could stop it
+            self.close()
+            raise
 
     def _wait(self):
         """Until the hub itself answers: its proxy does before."""
