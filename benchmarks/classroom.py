@@ -51,7 +51,7 @@ def learn(home, epochs):
     # Sockets in a file of their own: thirty kernels that look for free ports at the same moment find the same ones.
     sockets = jupyter_client.AsyncKernelManager(transport="ipc", ip=str(home / "kernel"))
     place = {"metadata": {"path": str(NOTEBOOK.parent)}}
-    client = nbclient.NotebookClient(notebook, km=sockets, timeout=3600, startup_timeout=600, resources=place)
+    client = nbclient.NotebookClient(notebook, km=sockets, timeout=1200, startup_timeout=600, resources=place)
     environment = at_home(home)
     start = time.perf_counter()
     client.execute(env=environment)

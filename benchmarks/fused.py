@@ -77,7 +77,7 @@ def train_seeds(seeds, num_epochs=10):
     """Ten epochs by the kernel with each of the seeds 0, 1, ... that is not in the file yet."""
     train_iter, test_iter = d2l.load_data_fashion_mnist(batch_size=256)
     where = {**machine.describe(), "compiler": compiler(), "floats_abreast": build.load().lenet_lanes()}
-    runs = json.loads(SEEDS.read_text())["runs"] if SEEDS.exists() else []
+    runs = machine.finished_runs(SEEDS)
     for seed in range(len(runs), seeds):
         begin = time.perf_counter()
         torch.manual_seed(seed)

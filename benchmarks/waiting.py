@@ -14,7 +14,7 @@ import sys
 
 import machine
 
-LOOKS = ("0", "1000", "4000", "16000", "as PyTorch has it")
+LOOKS = ("0", "500", "1000", "2000", "4000", "8000", "16000", "as PyTorch has it")
 VARIABLES = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
 IMAGES = 100 * 256
 BUSY = [sys.executable, "-c", "while True: pass"]

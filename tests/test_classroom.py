@@ -35,7 +35,7 @@ def test_a_class_of_thirty(tmp_path):
     if available_megabytes() < KERNELS * MEGABYTES:
         pytest.skip(f"{KERNELS} kernels need {KERNELS * MEGABYTES} MB, and {available_megabytes():.0f} MB are free")
     command = [sys.executable, BENCHMARK, f"--kernels={KERNELS}", "--print-json"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=1800)
+    done = subprocess.run(command, capture_output=True, text=True)  # a kernel that hangs ends at its cell's limit
     assert done.returncode == 0, done.stderr
     runs = json.loads(done.stdout)["runs"]
     assert [run["images"] for run in runs] == [[60_000]] * KERNELS

@@ -52,14 +52,17 @@ def expect_class(answer):
 
 
 def run_net(net, X):
-    """What `net` makes of `X`, wherever it lives; Wrong where the shapes do not fit. The net stays as it was."""
+    """The tensor that `net` makes of `X`, wherever it lives; Wrong where it makes none. The net stays as it was."""
     like = next(net.parameters(), X)  # on its device, in its precision
     try:
         with evaluation_mode(net), torch.no_grad():
-            return net(X.to(like)).to(X)
+            y_hat = net(X.to(like))
     except (RuntimeError, ValueError) as error:
         said = next(iter(str(error).splitlines()), type(error).__name__).rstrip(".")
         raise Wrong(f"It does not take {tuple(X.shape)}. PyTorch says: {said}.") from None
+    if not torch.is_tensor(y_hat):
+        raise Wrong(f"A network should return one tensor, and yours returns a {type(y_hat).__name__}.")
+    return y_hat.to(X)
 
 
 def innermost(net):

@@ -99,6 +99,7 @@ WRONG = {
         (net("broken[-1] = nn.Linear(84, 120)"), "(1, 12), and it gives (1, 120)"),
         (net("broken[-1] = nn.Linear(84, 12)", "complains = True"), "compute the loss"),
         (net("broken = list(broken)"), "Expected a network"),
+        (net("broken[-1] = nn.RNN(84, 12)"), "one tensor, and yours returns a tuple"),
     ],
     "2.3": [
         (but(NET32, ("nn.Conv2d(1, 6", "d2l.Reshape(), nn.Conv2d(1, 6")), "28x28 only"),
