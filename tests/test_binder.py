@@ -27,17 +27,30 @@ DEVELOPMENT = requirements(PROJECT["dependency-groups"]["dev"])
 D2L = requirements(PROJECT["tool"]["uv"]["dependency-metadata"][0]["requires-dist"])
 
 
+# What packages that pyproject.toml names need in all their versions, so that it need not be named.
+BROUGHT_ALONG = {
+    *("jupyter_client", "nbclient", "nbformat", "yaml"),  # by JupyterLab
+    *("packaging", "tomli"),  # by pytest
+    "tomllib",  # by Python from 3.11 on
+    "triton",  # by PyTorch for NVIDIA's GPUs, and nothing else asks for it
+}
+
+
+def modules(code):
+    """The top-level modules that `code` imports."""
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.Import):
+            yield from (name.name.partition(".")[0] for name in node.names)
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            yield node.module.partition(".")[0]
+
+
 def imported(notebook):
     """The top-level modules that a notebook's cells import."""
-    cells = json.loads(notebook.read_text("utf-8"))["cells"]
-    for cell in cells:
+    for cell in json.loads(notebook.read_text("utf-8"))["cells"]:
         if cell["cell_type"] == "code":
-            lines = [line for line in "".join(cell["source"]).splitlines() if not line.startswith(("%", "!"))]
-            for node in ast.walk(ast.parse("\n".join(lines))):
-                if isinstance(node, ast.Import):
-                    yield from (name.name.partition(".")[0] for name in node.names)
-                elif isinstance(node, ast.ImportFrom):
-                    yield node.module.partition(".")[0]
+            lines = "".join(cell["source"]).splitlines()
+            yield from modules("\n".join(line for line in lines if not line.startswith(("%", "!"))))
 
 
 def test_conda_installs_what_pip_would():
@@ -76,6 +89,16 @@ def test_notebooks_import_what_is_installed(path):
     installed = {MODULES.get(name, name) for name in [*requirements(conda_packages()), *MODULES]}
     known = installed | sys.stdlib_module_names | {"lenet_utils", "d2l"}
     assert set(imported(path)) <= known
+
+
+def test_programs_import_what_is_installed():
+    """Not only here, where some other package may happen to bring it along: its older versions need not."""
+    files = [path for folder in ("benchmarks", "tests", "tools") for path in (COURSE / folder).rglob("*.py")]
+    files = [path for path in files if path.parent.name != "frameworks"]  # which are left out where they are missing
+    ours = {"lenet_utils"} | {name for path in files for name in (path.stem, path.parent.name)}
+    named = {MODULES.get(name, name) for name in [*RUNTIME, *DEVELOPMENT, *D2L]}
+    used = {name for path in files for name in modules(path.read_text("utf-8"))}
+    assert used - sys.stdlib_module_names - ours <= named | BROUGHT_ALONG
 
 
 # What needs a package registry
