@@ -100,6 +100,8 @@ def opened(browser, saved):
         page.on("pageerror", lambda error: troubles.append(str(error)))
         page.on("console", lambda message: troubles.append(message.text) if runs and message.type == "error" else None)
         page.goto(path.as_uri())
+        while len(page.frames) <= in_frame:  # a frame in a frame may come after the page is loaded
+            page.wait_for_event("frameattached")
         shown = page.frames[in_frame] if in_frame else page
         if runs:
             until(shown, "globalThis.lenet?.answers.length > 0")
