@@ -2,7 +2,6 @@
 
 import copy
 import importlib.metadata
-import importlib.util
 import json
 import types
 
@@ -14,15 +13,18 @@ from lenet_utils import lenet, recorded, train
 from lenet_utils.data import Batches
 from lenet_utils.fused.build import Declined
 
-
-def triton_version():
-    if importlib.util.find_spec("triton") is None:
-        return (0, 0)
-    return tuple(int(number) for number in importlib.metadata.version("triton").split(".")[:2])
+pytest.importorskip("triton", reason="there is no Triton on this machine")
 
 
-# Older ones compile otherwise, and their interpreter does not work with the NumPy of today.
-of_today = pytest.mark.skipif(triton_version() < (3, 7), reason="there is no Triton of version 3.7 or later here")
+def version(package):
+    return tuple(int(number) for number in importlib.metadata.version(package).split(".")[:2])
+
+
+compiles = pytest.mark.skipif(version("triton") < (3, 3), reason="there is no Triton of version 3.3 or later here")
+interprets = pytest.mark.skipif(
+    version("triton") < (3, 3) or (version("triton") < (3, 7) and version("numpy") >= (2, 4)),
+    reason="there is no Triton of version 3.3 or later here, or its interpreter is for NumPy before 2.4",
+)
 
 # What every fresh process begins with: the networks, 90 images of noise, and a step on rows of them.
 PREPARE = """
@@ -53,7 +55,7 @@ def interpreter(python):
     return lambda code: json.loads(python(PREPARE + code, TRITON_INTERPRET="1"))
 
 
-@of_today
+@interprets
 def test_a_step_follows_float64s_gradients_and_adds_up(interpreter):
     found = interpreter("""
 LR = 1000.0  # so large that the weights' last bits do not hide the gradient
@@ -83,7 +85,7 @@ print(json.dumps([step(next(networks()), size) for size in (1, 5, 17, 33)] + [st
         assert sums == pytest.approx(expected, rel=1e-6) and first == 7 + size
 
 
-@of_today
+@interprets
 def test_a_pass_with_an_uneven_last_batch_is_that_of_pytorch(interpreter):
     kernels, operations = interpreter("""
 def a_pass(net, make_steps):
@@ -108,7 +110,7 @@ print(json.dumps([a_pass(next(networks()), make_steps) for make_steps in (Kernel
     torch.testing.assert_close(torch.tensor(kernels[4]), torch.tensor(operations[4]), rtol=1e-5, atol=1e-5)
 
 
-@of_today
+@compiles
 def test_every_kernel_becomes_machine_code_that_spills_nothing(python, tmp_path):
     code = """
 import os, pathlib, re, subprocess
@@ -178,6 +180,15 @@ def test_what_the_kernels_cannot_do_is_declined_by_name():
         KernelSteps(lenet(), 0.9, Batches(images, labels, 2, resize=32))
     with pytest.raises(ValueError, match="expected labels from 0 to 9"):
         KernelSteps(lenet(), 0.9, Batches(images, labels + 1, 2))
+
+
+def test_an_older_triton_is_declined(monkeypatch):
+    from lenet_utils.recorded import kernels
+
+    batches = Batches(torch.zeros(3, 28, 28, dtype=torch.uint8), torch.tensor([0, 1, 9]), 2)
+    monkeypatch.setattr(kernels.triton, "__version__", "3.2.0")
+    with pytest.raises(Declined, match=r"Triton 3\.3 or later and this is 3\.2\.0"):
+        kernels.KernelSteps(lenet(), 0.9, batches)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no NVIDIA GPU on this machine")

@@ -43,6 +43,7 @@ class KernelSteps(Steps):
     def __init__(self, net, lr, batches):
         check_layers(net)
         check_tensors(net, batches)
+        check_triton()
         super().__init__(net, lr, batches)
         self.last_sigmoid = len(net) == len(lenet_layers())
         images = triton.cdiv(batches.batch_size, 16) * 16 + 1  # the last one is only there to be read past the end
@@ -95,6 +96,12 @@ def check_tensors(net, batches):
     lowest, highest = torch.aminmax(labels)  # waits for the GPU, once
     if lowest < 0 or highest > 9:
         raise checks.impossible_labels(10)
+
+
+def check_triton():
+    """Older Tritons know other words, and one of them took the kernels and taught the network nothing."""
+    if tuple(int(number) for number in triton.__version__.split(".")[:2]) < (3, 3):
+        raise Declined(f"the kernels are for Triton 3.3 or later and this is {triton.__version__}")
 
 
 # Parts of kernels
@@ -170,11 +177,8 @@ def forward_convolutions(images, order, first, w1, b1, w2, b2, pixels, g1, p1, g
     real = (j < 30) & (kx >= 0) & (kx < 5) & (c < 6)
     w = tl.load(w1 + c * 25 + (j // 6) * 5 + kx, mask=real, other=0.0) / 255
     bias = tl.load(b1 + c, mask=c < 6, other=0.0)
-    total, seen, to = (
-        tl.zeros((256, 16), tl.float32),
-        patches(pixels, image, q),
-        g1 + image * 5376 + n * 224 + q[:, None],
-    )
+    seen, to = patches(pixels, image, q), g1 + image * 5376 + n * 224 + q[:, None]
+    total = tl.zeros((256, 16), tl.float32)
     for dy in tl.static_range(2):
         s = tl.sigmoid(product(tl.load(seen + dy * 32), w) + bias)
         tl.store(to + dy * 2688, s * (1 - s) / 4, mask=(q[:, None] < 224) & (n < 12))
