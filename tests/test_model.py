@@ -154,7 +154,6 @@ def case(request):
     return request.param
 
 
-@pytest.mark.filterwarnings("ignore:Using padding=.same. with even kernel lengths")  # PyTorch's, about its speed
 def test_table_against_torchinfo(case):
     import torchinfo
 

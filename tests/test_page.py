@@ -851,7 +851,6 @@ VARIANTS = [
 ]  # fmt: skip
 
 
-@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
 @pytest.mark.parametrize("layer", VARIANTS, ids=str)
 def test_variants_of_layers_that_the_page_cannot_compute_are_refused(layer):
     with pytest.raises(ValueError, match=f"{type(layer).__name__}, layer 0, with "):
