@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import time
 
 import pytest
 import torch
@@ -26,7 +27,7 @@ def way(request, monkeypatch):
     if request.param == "by corners":
         monkeypatch.setattr(pooling, "products_are_exact", lambda X: False)
     else:
-        monkeypatch.setattr(pooling, "same_order", lambda *_: True)
+        monkeypatch.setattr(pooling, "products_pay", lambda *_: True)
 
 
 @pytest.fixture
@@ -35,6 +36,14 @@ def products(monkeypatch):
     widths = []
     monkeypatch.setattr(pooling, "windows", lambda width: widths.append(width) or ones(width))
     return widths
+
+
+@pytest.fixture
+def no_trials_kept():
+    """Neither those of before nor those of the test."""
+    pooling.products_pay.cache_clear()
+    yield
+    pooling.products_pay.cache_clear()
 
 
 ones = pooling.windows
@@ -82,18 +91,15 @@ def test_what_does_not_compute_spoils_its_own_window_only(number, way):
         assert torch.allclose(found, expected, rtol=0, atol=0, equal_nan=True)
 
 
-def test_where_a_product_adds_in_another_order_it_is_not_taken(monkeypatch):
+def test_where_a_product_adds_in_another_order_it_is_not_taken(monkeypatch, no_trials_kept):
     def in_another_order(X):
         first, second, third, fourth = pooling.corners(X)
         return (first + second) + (third + fourth)
 
     monkeypatch.setattr(pooling, "sums_by_product", in_another_order)
-    pooling.same_order.cache_clear()
-    try:
-        X = torch.randn(64, 6, 28, 28)
-        assert torch.equal(HalveByMean.apply(X), nn.AvgPool2d(2)(X))
-    finally:
-        pooling.same_order.cache_clear()
+    monkeypatch.setattr(pooling, "best_time", lambda way, X: way is pooling.both_by_corners)
+    X = torch.randn(64, 6, 28, 28)
+    assert torch.equal(HalveByMean.apply(X), nn.AvgPool2d(2)(X))
 
 
 def test_the_windows_are_in_float32_on_the_cpu_whatever_is_usual():
@@ -102,15 +108,26 @@ def test_the_windows_are_in_float32_on_the_cpu_whatever_is_usual():
     assert found.dtype == torch.float32 and found.tolist() == [[1, 0], [1, 0], [0, 1], [0, 1]] * 2
 
 
-@pytest.mark.skipif(
-    not torch.backends.mkl.is_available() or torch.backends.cpu.get_cpu_capability() not in ("AVX2", "AVX512"),
-    reason="not a processor on which it has been seen",
-)
-def test_narrow_pictures_are_summed_by_products_and_wide_ones_are_not(products):
+@pytest.mark.parametrize("quicker", ["by product", "by corners"])
+def test_of_two_ways_with_the_same_bits_the_quicker_one_is_taken(quicker, products, no_trials_kept, monkeypatch):
     """Otherwise nobody would see it, but for the time that training takes."""
-    result_and_gradient(HalveByMean.apply, torch.rand(256, 6, 28, 28))
-    assert {28} == set(products) and len(products) >= 2  # at least one forward and one backward
+    ways = {pooling.both_by_product: "by product", pooling.both_by_corners: "by corners"}
+    monkeypatch.setattr(pooling, "best_time", lambda way, X: float(ways[way] != quicker))
+    X = torch.rand(256, 6, 28, 28)
+    same_bits = torch.equal(pooling.sums_by_product(X), pooling.sums_by_corners(X))  # so far on every processor
+    result_and_gradient(HalveByMean.apply, X)  # tries both
     products.clear()
+    result_and_gradient(HalveByMean.apply, X)
+    assert products == ([28, 28] if quicker == "by product" and same_bits else [])  # one forward and one backward
+
+
+def test_the_time_is_the_best_of_several():
+    times = iter([0.002, 0.001, 0.003, 0.002, 0.004])
+    assert 0.001 <= pooling.best_time(lambda _: time.sleep(next(times)), None) < 0.004
+    assert next(times, None) is None
+
+
+def test_wide_pictures_are_not_even_tried(products):
     result_and_gradient(HalveByMean.apply, torch.rand(2, 3, 6, 2 * pooling.WIDEST))
     assert not products
 
