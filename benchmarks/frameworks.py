@@ -160,7 +160,7 @@ def draw(results):
     about = results["machine"]
     axes.set(xlabel=f"images a second, tests and compiling included\n{about['cores']} cores of an {about['cpu']}")
     axes.xaxis.set_major_formatter("{x:,.0f}")
-    axes.margins(x=0.12)
+    axes.margins(x=0.16)
     figure.savefig(PICTURE, dpi=110)
 
 
@@ -169,7 +169,7 @@ def main():
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--only", nargs="*", choices=ROWS, help="nothing is kept")
-    parser.add_argument("--draw", action="store_true", help="only draw what has been measured")
+    parser.add_argument("--draw", action="store_true", help="only tell and draw what has been measured")
     parser.add_argument("--seed", type=int, default=0, help=argparse.SUPPRESS)
     parser.add_argument("--one", choices=ROWS, help=argparse.SUPPRESS)  # in the fresh processes
     arguments = parser.parse_args()
@@ -178,16 +178,19 @@ def main():
             result = measure(arguments.one, arguments.epochs, arguments.seed)
         return print(json.dumps(result))
     if arguments.draw:
-        return draw(json.loads(RESULTS.read_text()))
+        return tell(json.loads(RESULTS.read_text()))
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder, "frameworks.json") if arguments.only else RESULTS
         results = compare(arguments.only or installed(), arguments.epochs, arguments.rounds, path)
     if not results["runs"]:
         sys.exit("none of them ran to its end")
+    print(table(results)) if arguments.only else tell(results)
+
+
+def tell(results):
     print(table(results))
-    if not arguments.only:
-        machine.write_between(README, "frameworks", table(results))
-        draw(results)
+    machine.write_between(README, "frameworks", table(results))
+    draw(results)
 
 
 if __name__ == "__main__":

@@ -137,6 +137,20 @@ def test_limits_are_positive():
     assert ladder.measure_flops(64, 1) > 0 and ladder.measure_bandwidth(1000, 1) > 0
 
 
+@pytest.mark.parametrize("quicker", ["mm", "conv2d"])
+def test_the_better_of_two_libraries_is_the_limit(quicker, monkeypatch):
+    monkeypatch.setattr(ladder, "race", lambda ways, rounds: {way: [2.0 - (way == quicker), 4.0] for way in ways})
+    assert ladder.measure_flops(64) == 2 * 256 * 64 * 64 / 1.0
+
+
+def test_both_libraries_multiply_the_same_tables(monkeypatch):
+    results = []
+    monkeypatch.setattr(ladder, "race", lambda ways, rounds: results.extend(way() for way in ways.values()) or {0: [1]})
+    ladder.measure_flops(32)
+    product, maps = results[:2]
+    torch.testing.assert_close(maps.reshape(32, 128).T, product)
+
+
 def test_the_pictures():
     from matplotlib import pyplot as plt
 
