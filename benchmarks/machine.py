@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import platform
+import re
 import subprocess
 import sys
 
@@ -32,11 +33,14 @@ def describe():
 
 
 def cpu_model():
+    """The processor's name; with its family where the name has no number, as in "AMD EPYC", which is several."""
     try:
         lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:  # not Linux
         return platform.processor()
-    return next((line.split(": ", 1)[1] for line in lines if line.startswith("model name")), platform.machine())
+    about = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    name = about.get("model name", platform.machine())
+    return name if re.search(r"\d", name) or "cpu family" not in about else f"{name} (family {about['cpu family']})"
 
 
 def peak_memory():

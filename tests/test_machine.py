@@ -34,3 +34,13 @@ def test_a_file_of_before_a_quantity_was_written_down(tmp_path):
 def test_runs_of_another_machine_do_not_mix(tmp_path, changed):
     with pytest.raises(SystemExit, match=r"runs\.json was measured elsewhere"):
         machine.finished_runs(kept(tmp_path, **changed))
+
+
+@pytest.mark.parametrize(("lines", "expected"), [
+    ("model name\t: Some CPU 1234\ncpu family\t: 6\n", "Some CPU 1234"),
+    ("cpu family\t: 26\nmodel name\t: AMD EPYC\nflags\t\t: fpu\n\ncpu family\t: 26\n", "AMD EPYC (family 26)"),
+    ("processor\t: 0\nBogoMIPS\t: 50.00\n", machine.platform.machine()),
+])  # fmt: skip
+def test_a_processor_whose_name_has_no_number_is_told_with_its_family(lines, expected, monkeypatch):
+    monkeypatch.setattr(machine.pathlib.Path, "read_text", lambda path: lines)
+    assert machine.cpu_model() == expected
