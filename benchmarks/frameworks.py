@@ -184,7 +184,9 @@ def main():
         results = compare(arguments.only or installed(), arguments.epochs, arguments.rounds, path)
     if not results["runs"]:
         sys.exit("none of them ran to its end")
-    print(table(results)) if arguments.only else tell(results)
+    if arguments.only:
+        return print(table(results))
+    tell(results)
 
 
 def tell(results):

@@ -2,7 +2,7 @@
 
 import copy
 import pickle
-import time
+import types
 
 import pytest
 import torch
@@ -11,6 +11,8 @@ from torch import nn
 from lenet_utils import lenet, pooling, train_ch6
 from lenet_utils.pooling import HalveByMean
 from lenet_utils.quick import quick_layers
+
+WAYS = {"by product": pooling.both_by_product, "by corners": pooling.both_by_corners}
 
 
 def result_and_gradient(layer, X):
@@ -49,12 +51,11 @@ def no_trials_kept():
 ones = pooling.windows
 
 
-@pytest.mark.parametrize("corners", [False, True], ids=["as it comes", "by corners"])
+@pytest.mark.parametrize("quicker", WAYS)
 @pytest.mark.parametrize("shape", [(256, 6, 28, 28), (7, 16, 10, 10), (1, 1, 2, 4), (0, 3, 4, 4), (3, 2, 6, 96)])
 @pytest.mark.parametrize("scale", [1.0, 1e30, 1e-38])
-def test_it_is_pytorchs_to_the_bit(shape, scale, corners, monkeypatch):
-    if corners:
-        monkeypatch.setattr(pooling, "products_are_exact", lambda X: False)
+def test_it_is_pytorchs_to_the_bit(shape, scale, quicker, no_trials_kept, monkeypatch):
+    monkeypatch.setattr(pooling, "best_time", lambda way, X: float(way is not WAYS[quicker]))
     torch.manual_seed(0)
     X = torch.randn(shape) * scale
     out, grad = result_and_gradient(HalveByMean.apply, X)
@@ -108,11 +109,10 @@ def test_the_windows_are_in_float32_on_the_cpu_whatever_is_usual():
     assert found.dtype == torch.float32 and found.tolist() == [[1, 0], [1, 0], [0, 1], [0, 1]] * 2
 
 
-@pytest.mark.parametrize("quicker", ["by product", "by corners"])
+@pytest.mark.parametrize("quicker", WAYS)
 def test_of_two_ways_with_the_same_bits_the_quicker_one_is_taken(quicker, products, no_trials_kept, monkeypatch):
     """Otherwise nobody would see it, but for the time that training takes."""
-    ways = {pooling.both_by_product: "by product", pooling.both_by_corners: "by corners"}
-    monkeypatch.setattr(pooling, "best_time", lambda way, X: float(ways[way] != quicker))
+    monkeypatch.setattr(pooling, "best_time", lambda way, X: float(way is not WAYS[quicker]))
     X = torch.rand(256, 6, 28, 28)
     same_bits = torch.equal(pooling.sums_by_product(X), pooling.sums_by_corners(X))  # so far on every processor
     result_and_gradient(HalveByMean.apply, X)  # tries both
@@ -121,10 +121,10 @@ def test_of_two_ways_with_the_same_bits_the_quicker_one_is_taken(quicker, produc
     assert products == ([28, 28] if quicker == "by product" and same_bits else [])  # one forward and one backward
 
 
-def test_the_time_is_the_best_of_several():
-    times = iter([0.002, 0.001, 0.003, 0.002, 0.004])
-    assert 0.001 <= pooling.best_time(lambda _: time.sleep(next(times)), None) < 0.004
-    assert next(times, None) is None
+def test_the_time_is_the_best_of_several(monkeypatch):
+    clock, calls = iter([0, 2, 10, 11, 20, 23, 30, 32, 40, 44]), []
+    monkeypatch.setattr(pooling, "time", types.SimpleNamespace(perf_counter=lambda: next(clock)))
+    assert pooling.best_time(calls.append, "X") == 1 and calls == ["X"] * 5
 
 
 def test_wide_pictures_are_not_even_tried(products):
