@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 import time
+from collections import OrderedDict
 
 import numpy as np
 import pytest
@@ -430,6 +431,22 @@ def test_playing_steps_through_the_windows_until_it_is_stopped(opened):
     page.locator("#step-position").fill("99")
     page.get_by_role("button", name="One on").click()
     assert page.evaluate("lenet.pinned.index") == 200  # around the end of the map, not into the next one
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("change", ["中文", "Max"])
+def test_a_change_of_language_or_network_ends_the_play(opened, change):
+    """The panel is made anew then; what an old one went on playing, no button could stop."""
+    page = opened()
+    page.evaluate("lenet.pin({ layer: 4, index: 200 })")
+    page.locator("#step-speed").fill("40")
+    page.get_by_role("button", name="Play").click()
+    until(page, "lenet.pinned.index >= 203")
+    page.get_by_role("radio", name=change).click()
+    index = page.evaluate("lenet.pinned.index")
+    page.wait_for_timeout(120)
+    assert page.evaluate("lenet.pinned.index") == index
+    assert page.locator("#step-play").get_attribute("aria-pressed") == "false"
 
 
 @pytest.mark.browser
@@ -855,6 +872,20 @@ VARIANTS = [
 def test_variants_of_layers_that_the_page_cannot_compute_are_refused(layer):
     with pytest.raises(ValueError, match=f"{type(layer).__name__}, layer 0, with "):
         explore(nn.Sequential(layer, nn.Flatten()), X, y)
+
+
+def test_images_that_want_gradients_are_shown_too(data):
+    net = grown(lenet)
+    assert explore(net, data[0].clone().requires_grad_(), data[1]).html == explore(net, *data).html
+
+
+def test_a_reshape_is_the_picture_by_whatever_name_it_comes_first(data):
+    net = grown(lenet)
+    expected = [layer["kind"] for layer in read_net(net, data[0])[0]]
+    for other in (nn.Sequential(net[:8], net[8:]), nn.Sequential(OrderedDict(reshape=net[0], rest=net[1:]))):
+        assert [layer["kind"] for layer in read_net(other, data[0])[0]] == expected
+    with pytest.raises(ValueError, match="got Reshape as layer 1"):
+        explore(nn.Sequential(nn.Flatten(), *net), *data)
 
 
 def test_a_hook_that_changes_the_answer_is_noticed():

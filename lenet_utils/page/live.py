@@ -42,7 +42,7 @@ class LivePage:
         from .picture import draw_still
 
         self._packed = packed
-        figure, self.alt = draw_still(net, images[:1], packed)
+        figure, self.alt = draw_still(net, images[:1].detach(), packed)
         self._png = display.png_bytes(figure)
 
     @property

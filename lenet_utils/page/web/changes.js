@@ -25,7 +25,7 @@ export function buildChanges(app) {
     find("change-none").hidden = app.changes.length > 0;
   };
   find("noise").oninput = refresh;
-  return { refresh };
+  return { refresh, step: () => refreshZero(app) };
 }
 
 /** Whether a change is for all layers or for the one at hand. */

@@ -95,7 +95,8 @@ function pin(unit, { focus = false, stepping = false } = {}) {
   app.hovered = null;
   if (!stepping) views.panel.stop();
   select();
-  views.changes.refresh();
+  if (stepping) views.changes.step(); // buttons made anew forty times a second could not be pressed
+  else views.changes.refresh();
   if (focus) views.network.focus();
 }
 
@@ -207,6 +208,7 @@ function showScore() {
 
 /** Build every view anew: at the start, in another language, after a change of the net. */
 function rebuild() {
+  views?.panel.stop(); // a panel that plays would play on, out of reach
   document.title = packed.title ?? say("title");
   find("title").textContent = document.title;
   find("about").textContent = say("about", {
