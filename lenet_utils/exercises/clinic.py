@@ -1,18 +1,38 @@
 """The exercises of the clinic: six training loops that are ill, each to be named and then mended.
 
-A loop is judged by what a net and an optimiser notice that are run through it, never by its text.
+A loop is judged by what a net and an optimiser notice that are run through it, never by its text: first for the fault
+of its patient, then by what a healthy loop makes of the same net with the same batches.
 """
 
 import copy
-import dataclasses
+import operator
 
 import torch
-from torch import nn
-from torch.nn import functional as F
 
 from ..train import SGD
-from .ask import as_number
-from .engine import Wrong, exercise, returned
+from .clinic_health import (
+    LOSSES,
+    LR,
+    PROBABILITIES,
+    Calls,
+    Probe,
+    WatchedSGD,
+    complain_about_pictures,
+    complain_about_run,
+    complain_about_sleep,
+    complain_about_training,
+    gradient_of,
+    healthy,
+    joined,
+    labels_of,
+    pictures_of,
+    random_batches,
+    results,
+    same,
+    two_test_batches,
+    weights_of,
+)
+from .engine import Wrong, exercise
 
 SYMPTOMS = {  # of each fault on the notebook's list, as far as they tell it from the others
     "a": "whoever looks at the first test batch only gets a jumpy accuracy, but the loss stays healthy, and the same "
@@ -49,91 +69,6 @@ def diagnose(letter, fault, loop):
 STILL_ILL = "The fault has the right name, but the loop still has it: "
 
 
-# What runs through the loops
-
-
-@dataclasses.dataclass
-class Call:
-    X: torch.Tensor  # what the net was given
-    training: bool  # its mode
-    logits: torch.Tensor  # (N, 10)
-    gradient: torch.Tensor | None = None  # of the loss, by the logits: there is one where `backward` was called
-
-
-class Calls(list):
-    """What a net and its copies write down: a loop may test a copy."""
-
-    def __deepcopy__(self, memo):
-        return self
-
-
-class Probe(nn.Module):
-    """One linear layer that writes down every call, with the gradient that came back for it."""
-
-    def __init__(self):
-        super().__init__()
-        self.layers = nn.Sequential(nn.Flatten(), nn.Linear(784, 10))
-        self.calls = Calls()
-
-    def forward(self, X):
-        logits = self.layers(X)
-        call = Call(X.detach().clone(), self.training, logits.detach())
-        if logits.requires_grad:
-            logits.register_hook(lambda gradient: setattr(call, "gradient", gradient))
-        self.calls.append(call)
-        return logits
-
-    def learned_from(self):
-        """The calls that a gradient came back for."""
-        return [call for call in self.calls if call.gradient is not None]
-
-
-class WatchedSGD(SGD):
-    """Writes down the gradient of the probe's biases at every step, None where there is none."""
-
-    def __init__(self, net, lr=0.1):
-        super().__init__(net.parameters(), lr)
-        self.used = []
-
-    def step(self):
-        gradient = self.parameters[-1].grad
-        self.used.append(None if gradient is None else gradient.clone())
-        super().step()
-
-
-def random_batches(*sizes):
-    return [(torch.rand(n, 1, 28, 28), torch.randint(10, (n,))) for n in sizes]
-
-
-def same(a, b):
-    return a.shape == b.shape and torch.allclose(a, b, atol=1e-5)
-
-
-def results(outcome):
-    """The losses, as floats, and the other thing that a loop hands back. Raises Wrong where it is no such pair."""
-    outcome = returned(outcome, "The loop")
-    if not isinstance(outcome, tuple) or len(outcome) != 2 or not isinstance(outcome[0], list):
-        raise Wrong("The loop should hand back the same two things as before: the list of losses comes first.")
-    return [as_number(loss, "Each of the losses") for loss in outcome[0]], outcome[1]
-
-
-def tests_of_a_tenth():
-    """Test batches of which every net gets a tenth right: each has one picture, with all labels."""
-    return [(X.repeat(10, 1, 1, 1), torch.arange(10)) for X in torch.rand(3, 1, 28, 28)]
-
-
-def complain_about_outcome(outcome, net, taught, batches, tests):
-    """Raises Wrong unless an epoch handed back the losses of the calls `taught`, and the mark on `tests`."""
-    losses, mark = outcome
-    own = [F.cross_entropy(call.logits, y).item() for call, (_, y) in zip(taught, batches)]
-    if len(losses) != len(own) or not all(abs(a - b) < 1e-4 for a, b in zip(losses, own)):
-        raise Wrong("It learns as it should, but the losses that it hands back are other ones.")
-    with torch.no_grad():
-        right = torch.cat([net.layers(X).argmax(dim=1) == y for X, y in tests]).float().mean()
-    if abs(as_number(mark, "The second thing that the loop hands back") - right) > 1e-4:
-        raise Wrong("It learns as it should, but the mark is not the fraction (0 to 1) of test pictures named right.")
-
-
 # The six patients
 
 
@@ -146,30 +81,29 @@ def complain_about_outcome(outcome, net, taught, batches, tests):
 )
 def each_step_by_its_own_gradient(diagnosis, epoch):
     diagnose(diagnosis, "g", epoch)
-    net, batches = Probe(), random_batches(8, 8, 8, 3)
-    optimizer, tests = WatchedSGD(net), tests_of_a_tenth()
-    for _ in range(2):
-        outcome = results(epoch(net, batches, tests, optimizer))
-    if len(optimizer.used) != 2 * len(batches):
-        raise Wrong(
-            f"The optimizer should take one step a batch, {len(batches)} an epoch; "
-            f"yours takes {len(optimizer.used) / 2:g}."
-        )
-    if any(gradient is None for gradient in optimizer.used):
-        raise Wrong(
-            "At the step there is no gradient: it was not computed yet, or it was thrown away before it was used."
-        )
-    used = torch.stack(optimizer.used)
-    own = torch.stack([call.gradient.sum(dim=0) for call in net.learned_from()])  # a bias is added to every logit
-    if len(own) != len(used):
-        raise Wrong("Not every step follows a `backward` of its own: there are more of the one than of the other.")
-    if not same(used, own):
-        complain_about_sums(used, own, len(batches))
-    complain_about_outcome(outcome, net, net.learned_from()[-len(batches) :], batches, tests)
+    net, batches, tests = Probe(), random_batches(8, 8, 8, 3), two_test_batches()
+    fresh, optimizer = copy.deepcopy(net.layers), WatchedSGD(net)
+    outcomes = [results(epoch(net, batches, tests, optimizer)) for _ in range(2)]
+    if not same(weights_of(net.layers), weights_of(healthy(fresh, [batches] * 2)[1][-1])):
+        complain_about_steps(optimizer.used, net.learned_from(), len(batches))
+    complain_about_run(*joined(outcomes), net, fresh, [batches] * 2, tests)
     return "Each step follows the gradient of its own batch, and of no other."
 
 
-def complain_about_sums(used, own, n):
+def complain_about_steps(used, learned, n):
+    """Raises Wrong unless each gradient that a step used, in two epochs of `n` batches, is that of its own batch."""
+    if len(used) != 2 * n:
+        raise Wrong(f"The optimizer should take one step a batch, {n} an epoch; yours takes {len(used) / 2:g}.")
+    if any(gradient is None for gradient in used):
+        raise Wrong(
+            "At the step there is no gradient: it was not computed yet, or it was thrown away before it was used."
+        )
+    used = torch.stack(used)
+    own = torch.stack([call.gradient.sum(dim=0) for call in learned])  # a bias is added to every logit
+    if len(own) != len(used):
+        raise Wrong("Not every step follows a `backward` of its own: there are more of the one than of the other.")
+    if same(used, own):
+        return
     if same(used, own.cumsum(dim=0)):
         raise Wrong(STILL_ILL + "at every step, the gradients of all batches so far are added up.")
     if same(used, torch.cat([part.cumsum(dim=0) for part in own.split(n)])):
@@ -186,54 +120,16 @@ def complain_about_sums(used, own, n):
 )
 def loss_of_logits(diagnosis, epoch):
     diagnose(diagnosis, "i", epoch)
-    net, batches, tests = Probe(), random_batches(16, 16), tests_of_a_tenth()
+    net, batches, tests = Probe(), random_batches(16, 16), two_test_batches()
     with torch.no_grad():
         net.layers[1].weight *= 5  # logits that are far apart: what is done to them shows
-    optimizer = WatchedSGD(net)
-    outcome = results(epoch(net, batches, tests, optimizer))
-    learned = net.learned_from()
-    if len(learned) != len(batches):
-        raise Wrong("The loop no longer learns from each batch once: every batch needs its `backward`.")
-    complain_about_loss(learned[0], batches[0][1])
-    own = [call.gradient.sum(dim=0) for call in learned]
-    used = [gradient for gradient in optimizer.used if gradient is not None]
-    if len(used) != len(own) or not all(map(same, used, own)):
-        raise Wrong(
-            "The loss is mended, but the optimizer should take one step a batch, by the gradient of its own batch."
-        )
-    complain_about_outcome(outcome, net, learned, batches, tests)
+    fresh = copy.deepcopy(net.layers)
+    outcome = results(epoch(net, batches, tests, SGD(net.parameters(), LR)))
+    for call, (_, y) in zip(net.learned_from(), batches):
+        if len(call.X) == len(y) and same(call.gradient, gradient_of(LOSSES[PROBABILITIES], call, y)):
+            raise Wrong(STILL_ILL + PROBABILITIES)
+    complain_about_run(*joined([outcome]), net, fresh, [batches], tests)
     return "Logits in, one softmax, inside the loss: now nothing stands between a right answer and a loss of zero."
-
-
-LOSSES = {  # what a loss may do with logits z and labels y, and what is said about it
-    STILL_ILL + "`cross_entropy` gets probabilities, and takes the softmax of them.": (
-        lambda z, y: F.cross_entropy(z.softmax(dim=1), y)
-    ),
-    "The softmax now runs down the batch: pictures compete with each other, where classes should.": (
-        lambda z, y: F.cross_entropy(z.softmax(dim=0), y)
-    ),
-    "A sigmoid squeezes the logits as a softmax does: the loss still gets numbers between 0 and 1.": (
-        lambda z, y: F.cross_entropy(z.sigmoid(), y)
-    ),
-    "`nll_loss` takes logarithms of probabilities; it gets the probabilities themselves.": (
-        lambda z, y: F.nll_loss(z.softmax(dim=1), y)
-    ),
-    "Now there is no softmax at all: this loss takes logarithms of probabilities, and gets raw logits.": (
-        lambda z, y: F.nll_loss(z, y)
-    ),
-}
-
-
-def complain_about_loss(call, y):
-    def gradient(loss):
-        z = call.logits.clone().requires_grad_()
-        return torch.autograd.grad(loss(z, y), z)[0]
-
-    for complaint, loss in LOSSES.items():
-        if same(call.gradient, gradient(loss)):
-            raise Wrong(complaint)
-    if not same(call.gradient, gradient(F.cross_entropy)):
-        raise Wrong("This is not the mean cross-entropy of the logits: its gradient is another one.")
 
 
 @exercise(
@@ -245,26 +141,14 @@ def complain_about_loss(call, y):
 )
 def tests_in_evaluation_mode(diagnosis, epoch):
     diagnose(diagnosis, "d", epoch)
-    net = Probe()
-    tests, truth = tests_of(net)
-    train_iter = random_batches(8, 8)
-    marks = [results(epoch(net, train_iter, tests, WatchedSGD(net, lr=0)))[1] for _ in range(2)]
+    net, batches, tests = Probe(), random_batches(8, 8), two_test_batches()
+    fresh, optimizer = copy.deepcopy(net.layers), SGD(net.parameters(), LR)
+    outcomes = [results(epoch(net, batches, tests, optimizer)) for _ in range(2)]
     tested = [call for call in net.calls if call.X.max() > 1]
     taught = [call for call in net.calls if call.X.max() <= 1]
     complain_about_modes(tested, [call for call in taught if call.gradient is not None])
-    if sum(len(call.X) for call in tested) != 2 * sum(len(y) for _, y in tests):
-        raise Wrong("Now the mode is right, but the test does not look at every test picture once an epoch.")
-    complain_about_marks([as_number(mark, "The second thing that the loop hands back") for mark in marks], truth)
+    complain_about_run(*joined(outcomes), net, fresh, [batches] * 2, tests)
     return "It rests while it is tested, and is awake again when it learns."
-
-
-def tests_of(net):
-    """Test batches, with pixels from 2 to 3 to know them by, and the fraction that `net` gets right: the last one."""
-    Xs = [torch.rand(n, 1, 28, 28) + 2 for n in (8, 8, 1)]
-    with torch.no_grad():
-        answers = [net.layers(X).argmax(dim=1) for X in Xs]
-    wrong_by = (1, 1, 0)
-    return [(X, (y + k) % 10) for X, y, k in zip(Xs, answers, wrong_by)], 1 / 17
 
 
 def complain_about_modes(tested, taught):
@@ -284,18 +168,6 @@ def complain_about_modes(tested, taught):
         raise Wrong("The test is mended, but nobody wakes the net: its second epoch it learns in evaluation mode.")
 
 
-def complain_about_marks(marks, truth):
-    if all(abs(mark - truth) < 1e-4 for mark in marks):
-        return
-    if all(abs(mark - 1 / 3) < 1e-4 for mark in marks):
-        raise Wrong(
-            "The mode is right. The mark is now the mean of the batches, and a batch of one counts like a full one."
-        )
-    raise Wrong(
-        "The mode is right, but the mark is not the fraction (0 to 1) of all test pictures that are named right."
-    )
-
-
 @exercise(
     "clinic.4",
     hints=(
@@ -305,23 +177,37 @@ def complain_about_marks(marks, truth):
 )
 def pairs_stay_together(diagnosis, train):
     diagnose(diagnosis, "f", train)
-    net, n, num_epochs = Probe(), 60, 2
-    X, y = torch.rand(n, 1, 28, 28), torch.randint(10, (n,))
-    X[:, 0, 0, 0] = torch.arange(n) / n  # by this pixel a picture is known again
-    results(train(net, X.clone(), y.clone(), random_batches(4), num_epochs, 0.01))
+    net, n, num_epochs, tests = Probe(), 60, 2, two_test_batches()
+    X, y, fresh = torch.rand(n, 1, 28, 28), torch.randint(10, (n,)), copy.deepcopy(net.layers)
+    losses, marks = results(train(net, X.clone(), y.clone(), tests, num_epochs, LR))
     learned = net.learned_from()
     if not learned:
         raise Wrong("The net no longer learns from anything.")
-    pictures = torch.cat([(call.X.flatten(1)[:, 0] * n).round().long() for call in learned])
-    labels = torch.cat([call.gradient.argmin(dim=1) for call in learned])  # negative at the label alone
-    complain_about_pairs(pictures, labels, y, num_epochs)
+    pictures = [pictures_of(call, X) for call in learned]
+    labels = [labels_of(call, y[own]) for call, own in zip(learned, pictures)]
+    complain_about_pairs(torch.cat(pictures), torch.cat(labels), y, num_epochs)
+    if not isinstance(marks, (list, tuple)) or len(marks) != num_epochs:
+        raise Wrong(
+            f"The second thing that it hands back should be a list of {num_epochs} test accuracies, one an epoch, "
+            f"and is {marks!r:.60}."
+        )
+    complain_about_run(losses, marks, net, fresh, in_epochs([(X[own], y[own]) for own in pictures], n), tests)
     return "One order for both: each picture has its own label, wherever it stands."
+
+
+def in_epochs(batches, n):
+    """Batches as lists of those of an epoch, which ends when `n` pictures or more have come up in it."""
+    epochs = [[]]
+    for batch in batches:
+        if sum(len(y) for _, y in epochs[-1]) >= n:
+            epochs.append([])
+        epochs[-1].append(batch)
+    return epochs
 
 
 def complain_about_pairs(pictures, labels, y, num_epochs):
     in_order = torch.arange(len(y)).repeat(num_epochs)
-    if not torch.equal(pictures.sort().values, in_order.sort().values):
-        raise Wrong("Not every picture comes up once an epoch: some are left out, or come twice.")
+    complain_about_pictures(pictures, len(y), num_epochs)
     if torch.equal(labels, y[pictures]):
         if torch.equal(pictures, in_order):
             raise Wrong("The pairs are whole, but nothing is shuffled any more: that is to cut off the leg that hurts.")
@@ -346,21 +232,17 @@ def complain_about_pairs(pictures, labels, y, num_epochs):
 )
 def every_picture_in_its_row(diagnosis, epoch):
     diagnose(diagnosis, "b", epoch)
-    net, batches, tests = Probe(), random_batches(8, 8, 3), random_batches(6, 5) + tests_of_a_tenth()
-    outcome = results(epoch(net, batches, tests, WatchedSGD(net)))
+    net, batches, tests = Probe(), random_batches(8, 8, 3), two_test_batches()
+    fresh = copy.deepcopy(net.layers)
+    outcome = results(epoch(net, batches, tests, SGD(net.parameters(), LR)))
     taught = net.learned_from()
     tested = [call for call in net.calls if call.gradient is None]
     if len(taught) != len(batches) or len(tested) != len(tests):
         raise Wrong("The net should be asked once for each batch, in training as in the test.")
     complain_about_rows(taught, batches, STILL_ILL + "a row for the net holds pixels of several pictures.")
     complain_about_rows(tested, tests, "It learns from whole pictures now, but in the test they still get mixed.")
-    if any(not torch.equal(call.gradient.argmin(dim=1), y) for call, (_, y) in zip(taught, batches)):
-        raise Wrong(ANOTHER_PICTURE)  # the gradient is negative at the label alone
-    complain_about_outcome(outcome, net, taught, batches, tests)
+    complain_about_run(*joined([outcome]), net, fresh, [batches], tests)
     return "The batch axis stays as it is, and every row is one picture."
-
-
-ANOTHER_PICTURE = "Each row is one picture, but no longer the one that its label belongs to."
 
 
 def complain_about_rows(calls, batches, mixed):
@@ -372,11 +254,11 @@ def complain_about_rows(calls, batches, mixed):
             raise Wrong(
                 "Each row has all pixels of its own picture, but not row by row: the picture is turned or flipped."
             )
-        if same(rows.sum(dim=1).sort().values, pictures.sum(dim=1).sort().values):
-            raise Wrong(ANOTHER_PICTURE)
+        if same(*(part[part[:, 0].argsort()] for part in (rows.sort().values, pictures.sort().values))):
+            raise Wrong("Each row is one picture, but no longer the one that its label belongs to.")
         if same(rows.flatten().sort().values, pictures.flatten().sort().values):
             raise Wrong(mixed)
-        raise Wrong("The net should get the pixels as they are: yours have other values.")
+        raise Wrong("The net should get the pixels of all pictures as they are: yours have other values, or are fewer.")
 
 
 @exercise(
@@ -396,26 +278,47 @@ def statistics_of_the_training_pictures(diagnosis, train):
         net = copy.deepcopy(fresh)
         net.calls = Calls()
         torch.manual_seed(seed)
-        _, answers = results(train(net, X, y, X_test, 2, 0.01))
-        runs.append(Run(net, X_test, answers))
+        runs.append(Run(net, X, X_test, *results(train(net, X, y, X_test, 2, LR))))
     complain_about_statistics(X, *runs)
     for run in runs:
         complain_about_preparation(run)
+        run.complain_about_outcome(fresh.layers, y)
     return "Whatever the test pictures are, the training doesn't notice."
 
 
 class Run:
     """What the net was given in one run of the loop, in training and in the test, `(n, 784)` each."""
 
-    def __init__(self, net, X_test, answers):
-        taught, tested = net.learned_from(), [call for call in net.calls if call.gradient is None]
-        if not taught or sum(len(call.X) for call in tested) != len(X_test):
+    def __init__(self, net, X, X_test, losses, answers):
+        self.net, self.losses, self.answers, self.X_test = net, losses, answers, X_test.flatten(1)
+        self.test_calls = [call for call in net.calls if call.gradient is None]
+        if not net.learned_from() or sum(len(call.X) for call in self.test_calls) != len(X_test):
             raise Wrong("The net should learn from the training pictures, and then answer once for each test picture.")
-        self.taught, self.tested = (torch.cat([call.X.flatten(1) for call in calls]) for calls in (taught, tested))
-        self.taught = self.taught[self.taught[:, 0].argsort()]  # whatever the order in which they were drawn
-        self.X_test = X_test.flatten(1)
-        if not torch.equal(torch.as_tensor(answers), torch.cat([call.logits.argmax(dim=1) for call in tested])):
-            raise Wrong("The loop should hand back the net's answer to each test picture, as before.")
+        self.pictures = [pictures_of(call, X) for call in net.learned_from()]
+        complain_about_pictures(torch.cat(self.pictures), len(X), 2)
+        self.taught = torch.cat([call.X.flatten(1) for call in net.learned_from()])
+        self.taught = self.taught[torch.cat(self.pictures).argsort()]  # whatever the order in which they were drawn
+        self.tested = torch.cat([call.X.flatten(1) for call in self.test_calls])
+
+    def complain_about_outcome(self, fresh, y):
+        batches = [(call.X, y[own]) for call, own in zip(self.net.learned_from(), self.pictures)]
+        (layers,) = complain_about_training(self.losses, self.net, fresh, [batches])
+        complain_about_sleep(self.test_calls)
+        logits = layers(self.tested)
+        if not torch.allclose(torch.cat([call.logits for call in self.test_calls]), logits, rtol=1e-3, atol=1e-3):
+            raise Wrong("It learns as it should, but the test pictures should come to the net when it has learned all.")
+        answers = logits.argmax(dim=1).tolist()
+        given = self.answers.tolist() if hasattr(self.answers, "tolist") else self.answers
+        if not isinstance(given, (list, tuple)) or len(given) != len(answers):
+            raise Wrong(
+                f"The second thing should be the {len(answers)} answers to the test pictures, and is {given!r:.60}."
+            )
+        agree = sum(map(operator.eq, given, answers))
+        if agree < len(answers):
+            raise Wrong(
+                "It learns as it should, but should hand back what the net answers to each test picture, in order: "
+                f"of {len(answers)} answers, {agree} are that."
+            )
 
 
 def complain_about_statistics(X, one, other):

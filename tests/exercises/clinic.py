@@ -42,6 +42,31 @@ ROWS = "X.reshape(-1, len(X)).T"
 POOLED = "    pictures = torch.cat([X, X_test])\n    mean, std = pictures.mean(), pictures.std()\n"
 NORMAL = "    X, X_test = (X - mean) / std, (X_test - mean) / std\n"
 OWN = "    mean, std = X.mean(), X.std()\n"
+TOGETHER = (PERMUTE, "order = torch.randperm(len(X))\n    X, y = X[order], y[order]")
+MODES = [(TAUGHT, "    net.train()\n" + TAUGHT), (TEST, "    net.eval()\n" + TEST)]
+MARK = "torch.cat(right).float().mean().item()"
+ACCURACY = "d2l.evaluate_accuracy_gpu(net, test_iter)"
+AWAKE = "torch.cat([net(X).argmax(dim=1) == y for X, y in test_iter]).float().mean()"
+
+
+def with_step(old, new):
+    """A change that puts another `step`, with `old` made `new`, in front of the loop."""
+    assert old in SETUP, old
+    return "def mended", SETUP.replace(old, new) + "\n\n\ndef mended"
+
+
+def with_other_faults(*mended):
+    """A loop that is mended by these changes, but has a `step` with another fault of the list, or one of its own."""
+    loss = "F.cross_entropy(net(X), y)"
+    return [
+        ([*mended, with_step("    optimizer.step()\n", "")], "what it was at the beginning"),
+        ([*mended, with_step("    optimizer.zero_grad()\n", "")], "has those of all before in it"),
+        ([*mended, with_step("net(X)", "net(X).softmax(dim=1)")], "takes the softmax of them"),
+        ([*mended, with_step(loss, f"10 * {loss}")], "not the mean cross-entropy"),
+        ([*mended, with_step("    optimizer.step()\n", "    optimizer.step()\n" * 100)], "yours goes to"),
+        ([*mended, with_step("loss.item()", "loss.item() / len(y)")], "the losses that it hands back are other ones"),
+    ]
+
 
 WRONG = {
     "clinic.1": cases(
@@ -62,10 +87,16 @@ WRONG = {
                 [(BACKWARD, "        if len(losses) % 2 == 0:\n            optimizer.zero_grad()\n    " + BACKWARD)],
                 "a `backward` of its own",
             ),
-            ([EMPTIED, ("        losses.append(loss.item())\n", "")], "the losses that it hands back are other ones"),
-            ([EMPTIED, ("d2l.evaluate_accuracy_gpu(net, test_iter)", "0.0")], "the mark is not the fraction"),
-            ([EMPTIED, ("_gpu(net, test_iter)", "_gpu(net, train_iter)")], "the mark is not the fraction"),
-            ([EMPTIED, ("d2l.evaluate_accuracy_gpu(net, test_iter)", "None")], "The second thing"),
+            ([EMPTIED, ("        losses.append(loss.item())\n", "")], "hands back are 0, and should be 8"),
+            ([EMPTIED, ("loss.item()", "loss.item() / len(y)")], "hands back are other ones"),
+            ([EMPTIED, (ACCURACY, f"{ACCURACY} / 2")], "count what is right"),
+            ([EMPTIED, ("_gpu(net, test_iter)", "_gpu(net, test_iter[:1])")], "in the first batch alone"),
+            ([EMPTIED, (ACCURACY, "None")], "A test accuracy that the loop hands back"),
+            ([EMPTIED, (ACCURACY, AWAKE)], "the net in training mode"),
+            ([EMPTIED, ("net(X)", "net(X.reshape(-1, len(X)).T)")], "as they are"),
+            ([EMPTIED, ("net(X), y", "net(X), y.flip(0)")], "a label that is not its own"),
+            ([EMPTIED, ("net(X), y", "net(X).softmax(dim=1), y")], "takes the softmax of them"),
+            ([EMPTIED, ("net.train()", "net.eval()")], "finds it in evaluation mode"),
         ],
     ),
     "clinic.2": cases(
@@ -89,13 +120,15 @@ WRONG = {
                 ],
                 "the losses that it hands back are other ones",
             ),
-            ([(BACKWARD, "")], "every batch needs its `backward`"),
+            ([(BACKWARD, "")], "Every batch needs its `backward`"),
+            ([(SOFTMAX, "y_hat = net(X)"), ("        optimizer.zero_grad()\n", "")], "those of all before in it"),
+            ([(SOFTMAX, "y_hat = net(X)"), ("        optimizer.step()\n", "")], "what it was at the beginning"),
+            ([(SOFTMAX, "y_hat = net(X[:3])"), (LOSS, "F.cross_entropy(y_hat, y[:3])")], "It gets 3 rows"),
             (
-                [(SOFTMAX, "y_hat = net(X)"), ("        optimizer.zero_grad()\n", "")],
-                "by the gradient of its own batch",
+                [(SOFTMAX, "y_hat = net(X)"), (ACCURACY, ACCURACY.replace("iter", "iter[:1]"))],
+                "in the first batch alone",
             ),
-            ([(SOFTMAX, "y_hat = net(X)"), ("        optimizer.step()\n", "")], "by the gradient of its own batch"),
-            ([(SOFTMAX, "y_hat = net(X)"), ("_gpu(net, test_iter)", "_gpu(net, train_iter)")], "not the fraction"),
+            ([(SOFTMAX, "y_hat = net(X)"), (ACCURACY, f"{ACCURACY} / 2")], "count what is right"),
         ],
     ),
     "clinic.3": cases(
@@ -114,47 +147,20 @@ WRONG = {
                 ],
                 "no longer learns",
             ),
+            ([*MODES, ("in test_iter]", "in test_iter[:1]]")], "in the first batch alone"),
+            ([*MODES, (MARK, "sum(r.float().mean().item() for r in right) / 2")], "the mean of the batches"),
+            ([*MODES, (MARK, "torch.cat(right).sum().item()")], "count what is right"),
             (
                 [
-                    (TAUGHT, "    net.train()\n" + TAUGHT),
-                    (TEST, "    net.eval()\n" + TEST.replace("in test_iter", "in test_iter[:1]")),
-                ],
-                "does not look at every test picture",
-            ),
-            (
-                [
-                    (TAUGHT, "    net.train()\n" + TAUGHT),
-                    (TEST, "    net.eval()\n" + TEST),
-                    ("torch.cat(right).float().mean().item()", "sum(r.float().mean().item() for r in right) / 3"),
-                ],
-                "the mean of the batches",
-            ),
-            (
-                [
-                    (TAUGHT, "    net.train()\n" + TAUGHT),
-                    (TEST, "    net.eval()\n" + TEST),
-                    ("torch.cat(right).float().mean().item()", "torch.cat(right).sum().item()"),
-                ],
-                "not the fraction (0 to 1)",
-            ),
-            (
-                [
-                    (TAUGHT, "    net.train()\n" + TAUGHT),
+                    MODES[0],
                     (TEST, "    net.eval()\n    for X, y in test_iter:\n        step(net, X, y, optimizer)\n" + TEST),
                 ],
                 "learns from the test pictures",
             ),
-            *(
-                (
-                    [
-                        (TAUGHT, "    net.train()\n" + TAUGHT),
-                        (TEST, "    net.eval()\n" + TEST),
-                        ("torch.cat(right).float().mean().item()", mark),
-                    ],
-                    "The second thing",
-                )
-                for mark in ("None", "torch.cat(right).float()")
-            ),
+            *(([*MODES, (MARK, mark)], "A test accuracy") for mark in ("None", "torch.cat(right).float()")),
+            ([*MODES, ("in train_iter", "in train_iter[:1]")], "Every batch needs its `backward`"),
+            ([*MODES, ("return losses", "return losses[:1]")], "hands back are 2, and should be 4"),
+            *with_other_faults(*MODES),
         ],
     ),
     "clinic.4": cases(
@@ -169,6 +175,17 @@ WRONG = {
             ([(PERMUTE, "X, y = X.flip(0), y.flip(0)")], "and not in a random one"),
             ([(PERMUTE, "rows = y.argsort()\n    X, y = X[rows], y[rows]")], "and not in a random one"),
             ([(PERMUTE, "rows = torch.randint(len(X), (len(X),))\n    X, y = X[rows], y[rows]")], "some are left out"),
+            ([TOGETHER, ("X[order], y[order]", "X[order[:8]], y[order[:8]]")], "some are left out"),
+            ([TOGETHER, ("test_iter))\n", "test_iter[:1]))\n")], "in the first batch alone"),
+            ([TOGETHER, (ACCURACY, AWAKE)], "the net in training mode"),
+            ([TOGETHER, (ACCURACY, f"{AWAKE} if net.eval() else 0")], "finds it in evaluation mode"),
+            ([TOGETHER, ("return losses, test_acc", "return [], None")], "a list of 2 test accuracies"),
+            ([TOGETHER, ("return losses, test_acc", "return losses, test_acc[:1]")], "a list of 2 test accuracies"),
+            ([TOGETHER, ("return losses", "return []")], "hands back are 0, and should be 16"),
+            ([TOGETHER, ("parameters(), lr)", "parameters(), 100 * lr)")], "yours goes to"),
+            ([TOGETHER, ("X, y = X[order]", "X, y = 1 - X[order]")], "shows none"),
+            ([TOGETHER, ("X, y = X[order]", "X, y = 2 * X[order]")], "as they are"),
+            *with_other_faults(TOGETHER),
         ],
     ),
     "clinic.5": cases(
@@ -182,10 +199,13 @@ WRONG = {
             ([(ROWS, "X.flip(0).flatten(1)")], "no longer the one"),
             ([(f"rows = {ROWS}", "continue")], "asked once for each batch"),
             ([(ROWS, "X.reshape(-1, len(X))")], "mat1 and mat2"),
-            ([(ROWS, "X.flatten(1)"), ("rows, y, optimizer", "rows, y.flip(0), optimizer")], "no longer the one"),
-            ([(ROWS, "X.flatten(1)"), ("rows, y, optimizer", "rows, y * 0, optimizer")], "no longer the one"),
-            ([(ROWS, "X.flatten(1)"), ("return losses, ", "return losses[:1], ")], "losses that it hands back"),
+            ([(ROWS, "X.flatten(1)"), ("rows, y, optimizer", "rows, y.flip(0), optimizer")], "not its own"),
+            ([(ROWS, "X.flatten(1)"), ("rows, y, optimizer", "rows, y * 0, optimizer")], "not its own"),
+            ([(ROWS, "X.flatten(1)"), ("return losses, ", "return losses[:1], ")], "hands back are 1, and should be 3"),
             ([(ROWS, "X.flatten(1) - X.flatten(1).mean()")], "other values"),
+            ([(ROWS, "X.flatten(1)"), ("in test_iter]", "in test_iter[:1]]")], "asked once for each batch"),
+            ([(ROWS, "X.flatten(1)"), (ACCURACY.replace("_iter", "_rows"), AWAKE)], "the net in training mode"),
+            *with_other_faults((ROWS, "X.flatten(1)")),
         ],
     ),
     "clinic.6": cases(
@@ -210,6 +230,23 @@ WRONG = {
                 "in one form in the training",
             ),
             ([(POOLED, OWN), ("net(X_test)", "net(X_test[:10])")], "answer once for each test picture"),
+            (
+                [
+                    (POOLED, OWN),
+                    ("    for _", "    answers = net.eval()(X_test).argmax(dim=1)\n    net.train()\n    for _"),
+                    ("net(X_test).argmax(dim=1)", "answers"),
+                ],
+                "when it has learned all",
+            ),
+            ([(POOLED, OWN), ("torch.randperm(len(X))", "torch.randperm(5)")], "some are left out"),
+            ([(POOLED, OWN), ("range(num_epochs)", "range(1)")], "some are left out"),
+            ([(POOLED, OWN), ("y[rows], o", "y[rows.flip(0)], o")], "a label that is not its own"),
+            ([(POOLED, OWN), ("    net.eval()\n", "")], "the net in training mode"),
+            ([(POOLED, OWN), ("parameters(), lr)", "parameters(), 100 * lr)")], "yours goes to"),
+            ([(POOLED, OWN), ("return losses", "return []")], "hands back are 0, and should be 4"),
+            ([(POOLED, OWN), ("net(X_test).argmax(dim=1)", "(net(X_test).argmax(dim=1) + 1) % 10")], ", 0 are that"),
+            ([(POOLED, OWN), ("net(X_test).argmax(dim=1)", "print(net(X_test))")], "answers to the test pictures, and"),
+            *with_other_faults((POOLED, OWN)),
         ],
     ),
 }

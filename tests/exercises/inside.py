@@ -201,5 +201,6 @@ RIGHT = {
             ("    return", "    known *= 2\n    net[1] = nn.Identity()\n    return"),
             ("X.flatten(1)", "2 * X.flatten(1)"),
         ).replace("\ndef", "from torch import nn\n\ndef", 1),
+        but(ALARM, ("    return", "    known = known[torch.randperm(len(known))[:500]]\n    return")),
     ],
 }

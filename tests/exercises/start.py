@@ -36,7 +36,9 @@ WRONG = {
     "0.1": [
         ("guess = 0.73", "after real training"),
         ("guess = 0.4", "would have to learn"),
+        ("guess = 0.25", "would have to learn"),
         ("guess = 0.0", "never looks"),
+        ("guess = 0.02", "never looks"),
         ("guess = 10", "divide per cent"),
         ("guess = '0.5'", "without quotation marks"),
     ],
@@ -74,4 +76,4 @@ WRONG = {
     ],
 }
 
-RIGHT = {"0.2": ["ruinous_lr = 1e100"]}
+RIGHT = {"0.1": ["guess = 0.08", "guess = 0.12"], "0.2": ["ruinous_lr = 1e100"]}

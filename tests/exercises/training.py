@@ -227,6 +227,8 @@ WRONG = {
         (but(CONFUSION, ("table[label, answer] += 1", "table[label, label] += label == answer")), "Only the right"),
         (but(CONFUSION, ("(num_classes, num_classes,", "(10, 10,")), "should be (7, 7)"),
         (but(CONFUSION, ("+= 1", "+= 2")), "place by place"),
+        (but(CONFUSION, ("torch.long", "torch.uint8")), "and then starts again"),
+        (but(CONFUSION, ("torch.long", "torch.int8")), "and then starts again"),
         (but(CONFUSION, ("return table", "return 'table'")), "no table"),
         (but(CONFUSION, ("return table", "return table, table.sum()")), "no table"),
         (
@@ -239,5 +241,9 @@ WRONG = {
 RIGHT = {
     "3.3": [but(SUMS, ("a + b", "b + torch.as_tensor(a).to(torch.as_tensor(b).device)"))],
     "3.4": [ON_A_COPY],
-    "3.5": [but(CONFUSION, ("return table", "return table.tolist()"))],
+    "3.5": [
+        but(CONFUSION, ("return table", "return table.tolist()")),
+        but(CONFUSION, ("torch.long", "torch.int16")),
+        but(CONFUSION, ("torch.long", "torch.float32")),
+    ],
 }
