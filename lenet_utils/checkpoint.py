@@ -13,7 +13,7 @@ import pathlib
 from . import checks
 
 KEY = "lenet_utils"  # of the JSON text in the file's header
-FORMAT = 1
+FORMAT = 2
 
 
 class CheckpointError(RuntimeError):
@@ -25,13 +25,15 @@ class Checkpoint:
 
     `folder` holds the last state and the one before it. A run that finds a state there goes on from it, with
     `resume=False` it begins afresh. `request()`, or the signal SIGUSR1, asks for a save between the next two batches.
+    Kept are the parameters and buffers of the network (not tensors that it holds as plain attributes), how far the
+    run is, and the state of the random numbers. A state whose weights are no longer numbers is not kept.
 
     >>> train_ch6(net, train_iter, test_iter, 10, 0.9, device, checkpoint=Checkpoint("run"))  # doctest: +SKIP
     """
 
     def __init__(self, folder, every=None, *, resume=True):
         if every is not None:
-            checks.whole_number("every, the number of batches between two saves,", every)
+            every = checks.whole_number("every, the number of batches between two saves,", every)
         self.folder, self.every, self.resume = pathlib.Path(folder).expanduser(), every, resume
         self.requested = False
         self.damaged = False  # the last file: nobody can go on from it

@@ -9,7 +9,9 @@ import dataclasses
 import itertools
 import math
 import platform
+import random
 import signal
+import sys
 
 import torch
 
@@ -19,7 +21,17 @@ from .data import Batches
 from .quick import quick_layers
 from .stop import StopBetweenBatches
 from .team import Team
-from .train import SGD, Accumulator, History, Timer, count_correct, cross_entropy, diverged, evaluate_accuracy_gpu
+from .train import (
+    SGD,
+    Accumulator,
+    Diverged,
+    History,
+    Timer,
+    count_correct,
+    cross_entropy,
+    diverged,
+    evaluate_accuracy_gpu,
+)
 
 
 def train(net, train_iter, test_iter, num_epochs, lr, device, checkpoint=None, *,
@@ -86,8 +98,15 @@ class Run:
                     if animator:
                         animator.add(len(history), (None, None, history.test_acc[-1]))
         except KeyboardInterrupt:
+            if asked.lost_workers and self.team.size == 1:  # else `pause` has saved, or the others will not
+                self.save()
             history.stopped = f"in epoch {len(history) + 1} of {num_epochs}"
             say(self.team, f"stopped {history.stopped}; the network keeps what it has learned")
+        except Diverged as error:
+            if self.checkpoint is not None:
+                folder = self.checkpoint.folder
+                error.args = (f"{error}; the next run goes on from {folder}, or with resume=False from the beginning",)
+            raise
         finally:
             if animator:
                 animator.flush()
@@ -191,12 +210,19 @@ class Run:
         sums = self.team.gather(self.sums)  # before the ways part: it takes all processes
         if self.team.rank != 0:
             return
+        if not insist and not self.all_finite(sums):
+            return  # a run that diverges, as its loss will say soon: the last good state is worth more
         try:
             self.checkpoint.save(self.net.state_dict(), self.state(sums))
         except CheckpointError as error:
             if insist:
                 raise
             print(f"training goes on without a checkpoint at epoch {len(self.history)}, batch {self.batch}: {error}")
+
+    def all_finite(self, sums):
+        """Whether all that is trained, and all that has been added up, are still numbers."""
+        trained = [p for p in self.net.parameters() if p.requires_grad]
+        return all(map(math.isfinite, itertools.chain(*sums))) and all(bool(p.isfinite().all()) for p in trained)
 
     def state(self, sums):
         """What has to be known, apart from the weights, to go on as if nothing had happened; JSON can hold it."""
@@ -273,10 +299,10 @@ class Requests(StopBetweenBatches):
     def _note_save(self, *_):
         self.save = True
 
-    def __exit__(self, *_):
+    def __exit__(self, *problem):
         for number, before in self._others.items():
             signal.signal(number, before)
-        super().__exit__()
+        super().__exit__(*problem)
 
 
 class Shares:
@@ -339,22 +365,37 @@ def say(team, text):
 
 def generators(train_iter):
     """The random generators that a DataLoader may have of its own; the course's batches use PyTorch's global one."""
-    holders = (train_iter, getattr(train_iter, "sampler", None))
-    found = [getattr(holder, "generator", None) for holder in holders]
+    batch_sampler = getattr(train_iter, "batch_sampler", None)
+    samplers = (getattr(train_iter, "sampler", None), batch_sampler, getattr(batch_sampler, "sampler", None))
+    found = [getattr(holder, "generator", None) for holder in (train_iter, *samplers)]
     return [each for each in found if isinstance(each, torch.Generator)]
 
 
 def random_state(train_iter, device):
-    """The states of all random generators that this training draws from, as texts."""
+    """The states of all random generators that this training draws from, for JSON.
+
+    Data sets that change their images at random ask PyTorch, Python or NumPy (its global generator, if at all).
+    """
     states = [torch.get_rng_state(), *(each.get_state() for each in generators(train_iter))]
     if device.type in ("cuda", "mps"):
         states.append(getattr(torch, device.type).get_rng_state(device))
-    return [base64.b64encode(bytes(state.numpy())).decode() for state in states]
+    kept = {"torch": [base64.b64encode(bytes(state.numpy())).decode() for state in states]}
+    kept["python"] = random.getstate()
+    if "numpy" in sys.modules:
+        name, numbers, *more = sys.modules["numpy"].random.get_state()
+        kept["numpy"] = [name, numbers.tolist(), *more]
+    return kept
 
 
-def set_random_state(texts, train_iter, device):
+def set_random_state(kept, train_iter, device):
     """Put back what `random_state` gave; a device that is new to the run keeps its own."""
-    states = [torch.frombuffer(bytearray(base64.b64decode(text)), dtype=torch.uint8) for text in texts]
+    version, numbers, gauss = kept["python"]
+    random.setstate((version, tuple(numbers), gauss))
+    if "numpy" in kept:
+        import numpy as np
+
+        np.random.set_state(tuple(kept["numpy"]))
+    states = [torch.frombuffer(bytearray(base64.b64decode(text)), dtype=torch.uint8) for text in kept["torch"]]
     torch.set_rng_state(states[0])
     own = generators(train_iter)
     for generator, state in zip(own, states[1:]):

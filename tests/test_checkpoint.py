@@ -1,17 +1,21 @@
 """Checkpoints: whole or not there, refused in one sentence, and a run that goes on as if nothing had happened."""
 
 import errno
+import itertools
 import os
 import pathlib
+import random
 import signal
 import time
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.utils.data import BatchSampler, DataLoader, RandomSampler, TensorDataset
 
 from lenet_utils import checkpoint as module
-from lenet_utils import lenet, train_ch6
+from lenet_utils import lenet, train, train_ch6
 from lenet_utils.checkpoint import Checkpoint, CheckpointError, pack, unpack
 from lenet_utils.data import Batches
 
@@ -114,6 +118,98 @@ def test_stop_saves_between_two_batches(tmp_path, capsys):
     assert "going on after epoch 1 and batch 3 of 6, of 3 epochs, from" in capsys.readouterr().out
     plain_net, plain_history = undisturbed()
     assert same(net, plain_net) and same_history(history, plain_history) and not history.stopped
+
+
+def test_a_stop_that_takes_the_workers_along_saves_too(tmp_path, capsys):
+    """What PyTorch raises where a DataLoader's workers have heard the Stop themselves."""
+
+    def stop_and_lose_workers():
+        press_stop()
+        raise RuntimeError("DataLoader worker (pid(s) 17) exited unexpectedly")
+
+    torch.manual_seed(0)
+    history = fit(small_net(), tmp_path, train_iter=Interrupted(data(), 9, stop_and_lose_workers))
+    assert history.stopped == "in epoch 2 of 3" and len(history) == 1
+    capsys.readouterr()
+    net = small_net()
+    history = fit(net, tmp_path)
+    assert "going on after epoch 1 and batch 2 of 6, of 3 epochs, from" in capsys.readouterr().out
+    plain_net, plain_history = undisturbed()
+    assert same(net, plain_net) and same_history(history, plain_history)
+
+
+class Flipping(TensorDataset):
+    """Images that are mirrored at random, by the generator of another library."""
+
+    def __init__(self, toss):
+        super().__init__(torch.rand(22, 1, 28, 28), torch.arange(22) % 10)
+        self.toss = toss
+
+    def __getitem__(self, i):
+        X, y = super().__getitem__(i)
+        return (X.flip(2) if self.toss() < 0.5 else X), y
+
+
+def sampled(dataset):
+    """Batches whose order comes from a generator that only the sampler of the batch sampler knows."""
+    sampler = RandomSampler(dataset, generator=torch.Generator().manual_seed(5))
+    return DataLoader(dataset, batch_sampler=BatchSampler(sampler, 4, drop_last=False))
+
+
+RANDOM = {"Python's": random.random, "NumPy's": np.random.rand, "the batch sampler's": lambda: 1.0}
+
+
+@pytest.mark.parametrize("toss", RANDOM.values(), ids=RANDOM)
+def test_random_numbers_from_elsewhere_go_on_too(tmp_path, toss, monkeypatch):
+    images = Flipping(toss)
+
+    def run(seed, checkpoint=None, die_at=None):
+        torch.manual_seed(seed), random.seed(seed), np.random.seed(seed)
+        net, batches, count = small_net(), sampled(images), itertools.count(1)
+        collate = batches.collate_fn
+        batches.collate_fn = lambda rows: die() if next(count) == die_at else collate(rows)
+        fit(net, checkpoint, train_iter=batches)
+        return net
+
+    plain = run(seed=0)
+    with pytest.raises(MemoryError):
+        run(seed=0, checkpoint=Checkpoint(tmp_path, every=4), die_at=9)
+    assert same(run(seed=99, checkpoint=Checkpoint(tmp_path)), plain)
+
+
+@pytest.mark.parametrize("every", [None, 1])
+@pytest.mark.parametrize("spoilt", ["weights", "loss"])
+def test_what_has_diverged_is_not_kept(tmp_path, every, spoilt):
+    """The last good state stays, so that a smaller learning rate can go on from it, as the message says."""
+    torch.manual_seed(0)
+    fit(small_net(), tmp_path, num_epochs=1)
+    net = small_net()
+
+    def spoil():
+        if spoilt == "weights":  # a step too far, which the loss will show one batch later
+            net[2].weight.register_hook(lambda grad: grad * float("inf"))
+        else:  # an infinite loss, whose gradients are numbers
+            net[2].bias.data = torch.tensor([3e38] + [-3e38] * 9)
+
+    with pytest.raises(train.Diverged, match=r"the next run goes on from .*, or with resume=False from the beginning"):
+        fit(net, Checkpoint(tmp_path, every), train_iter=Interrupted(data(), 3, spoil))
+    for path in (tmp_path / "last.safetensors", tmp_path / "before.safetensors"):
+        weights, state = unpack(path.read_bytes(), path)
+        assert all(tensor.isfinite().all() for tensor in weights.values()) and np.isfinite(state["sums"]).all()
+    assert len(fit(small_net(), tmp_path)) == 3
+
+
+def test_numpys_learning_rate_and_number_of_batches_can_be_kept(tmp_path):
+    fit(small_net(), Checkpoint(tmp_path, every=np.int64(2)), num_epochs=np.int64(1), lr=np.float32(0.5))
+    assert Checkpoint(tmp_path).load()[1]["lr"] == 0.5
+
+
+def test_a_network_with_infinity_in_it_is_kept(tmp_path):
+    """A mask, say: what is not trained may be anything."""
+    net = small_net()
+    net.register_buffer("mask", torch.full((3,), float("-inf")))
+    fit(net, tmp_path, num_epochs=1)
+    assert Checkpoint(tmp_path).load()[1]["epoch"] == 1
 
 
 @pytest.mark.parametrize("ask", ["signal", "method"])

@@ -4,6 +4,7 @@ import os
 import pathlib
 import pty
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -52,6 +53,47 @@ def test_piped_to_a_file_without_a_display(tmp_path, display):
     assert (running.returncode, warnings) == (0, "")
     check((tmp_path / "log").read_text(), tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {"script.py", "log", "curve.png"}
+
+
+WORKERS = """
+import time
+import torch
+import lenet_utils as d2l
+from torch.utils.data import DataLoader, Dataset
+
+
+class Slow(Dataset):
+    def __len__(self):
+        return 4000
+
+    def __getitem__(self, i):
+        time.sleep(0.01)
+        return torch.rand(1, 28, 28), i % 10
+
+
+if __name__ == "__main__":
+    loader = DataLoader(Slow(), 20, num_workers=1, multiprocessing_context="spawn")
+    test_iter = [(torch.rand(4, 1, 28, 28), torch.zeros(4, dtype=torch.int64))]
+    history = d2l.train_ch6(d2l.lenet(), loader, test_iter, 3, 0.1, "cpu", checkpoint="run")
+    print(f"a history of {len(history)} epochs")
+"""
+
+
+def test_a_stop_that_the_workers_of_a_dataloader_hear_as_well(tmp_path):
+    """Ctrl-C goes to all processes of a terminal; those that were spawned, as on macOS and Windows, end at once."""
+    (tmp_path / "script.py").write_text(WORKERS)
+    running = subprocess.Popen(
+        [sys.executable, "-u", "script.py"], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        env=environment(), text=True, start_new_session=True,
+    )  # fmt: skip
+    while not LINE.match(running.stdout.readline()):  # the first point of the curve: 40 batches have come
+        assert running.poll() is None
+    os.killpg(running.pid, signal.SIGINT)
+    printed, warnings = running.communicate(timeout=60)
+    assert running.returncode == 0, warnings
+    assert "stopped in epoch 1 of 3; the network keeps what it has learned" in printed
+    assert printed.endswith("a history of 0 epochs\n")
+    assert (tmp_path / "run" / "before.safetensors").exists()  # the beginning; what was learned until Stop is the last
 
 
 def in_terminal(running, terminal):
