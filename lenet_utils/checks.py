@@ -10,19 +10,21 @@ import torch
 
 
 def whole_number(name, value, least=1):
+    """`value` as an int: NumPy's whole numbers are welcome, but not everywhere behind this."""
     if not isinstance(value, numbers.Integral) or isinstance(value, bool) or value < least:
         raise ValueError(f"expected {name} to be a whole number of at least {least}, got {value!r}")
+    return int(value)
 
 
 def image_size(resize):
-    """`resize` as `load_data_fashion_mnist` takes it: None, a side, or height and width, in pixels."""
+    """`resize` as `load_data_fashion_mnist` takes it: None, a side, or height and width, in pixels. Returns ints."""
     if resize is None:
-        return
+        return None
     sides = resize if isinstance(resize, (tuple, list)) else (resize,)
     if len(sides) not in (1, 2):
         raise ValueError(f"expected resize to be a side or (height, width) in pixels, got {resize!r}")
-    for side in sides:
-        whole_number("resize", side)
+    sides = [whole_number("resize", side) for side in sides]
+    return sides if isinstance(resize, (tuple, list)) else sides[0]
 
 
 def learning_rate(lr):
@@ -30,16 +32,13 @@ def learning_rate(lr):
         raise ValueError(f"expected lr, the learning rate, to be a number from 0 up, e.g. 0.9, got {lr!r}")
 
 
-def device(name):
+def device(name, remedy="use try_gpu() to take a GPU where there is one"):
     """`name` as a torch.device that this machine has."""
     try:
         found = torch.device(name)
         torch.empty(0, device=found)
     except (RuntimeError, AssertionError, TypeError) as error:
-        raise ValueError(
-            f"expected a device that this machine has, got {str(name)!r}: use try_gpu() to take a GPU where "
-            "there is one"
-        ) from error
+        raise ValueError(f"expected a device that this machine has, got {str(name)!r}: {remedy}") from error
     return found
 
 
@@ -92,6 +91,7 @@ def logits(y_hat, labels):
     Labels on the device that computes are left alone: reading them would wait for it, and on the CPU the
     loss itself refuses them. Labels on the CPU for a GPU are looked at, since a GPU would not say what is wrong.
     """
+    one_tensor(y_hat)
     if y_hat.ndim != 2 or len(y_hat) != len(labels):
         raise ValueError(
             f"expected the net to give {len(labels)} rows of logits, (N, 10), for {len(labels)} labels, "
@@ -99,6 +99,14 @@ def logits(y_hat, labels):
         )
     if labels.is_cpu and not y_hat.is_cpu:
         all_labels(labels, y_hat)
+
+
+def one_tensor(y_hat):
+    if not torch.is_tensor(y_hat):
+        raise ValueError(
+            f"expected the net to give one tensor, a row of logits for each image, got {type(y_hat).__name__}: "
+            "let its forward return the logits alone"
+        )
 
 
 def all_labels(labels, y_hat):

@@ -22,8 +22,7 @@ def load_data_fashion_mnist(batch_size, resize=None, *, device=None):
     >>> len(train_iter), len(test_iter)
     (235, 40)
     """
-    checks.whole_number("batch_size", batch_size)
-    checks.image_size(resize)
+    batch_size, resize = checks.whole_number("batch_size", batch_size), checks.image_size(resize)
     device = None if device is None else checks.device(device)
     train_iter = Batches(*read_split("train"), batch_size, shuffle=True, resize=resize)
     test_iter = Batches(*read_split("t10k"), batch_size, resize=resize)
@@ -72,7 +71,8 @@ class Batches:
         if self.resize is not None:
             from torchvision.transforms.v2.functional import resize  # slow to import, seldom needed
 
-            X = resize(X, self.resize, antialias=True)
+            place = "cpu" if X.device.type == "mps" else X.device  # PyTorch before 2.8 can't do it on Apple's GPUs
+            X = resize(X.to(place), self.resize, antialias=True).to(X.device)
         return X.to(torch.float32).div(255)
 
     def to(self, device):

@@ -29,7 +29,12 @@ class DataError(RuntimeError):
 
 def cache_folder():
     """The folder for downloads: `lenet_utils/FashionMNIST/raw` in the user's cache."""
-    base = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
+    base = os.environ.get("XDG_CACHE_HOME")
+    if not base:
+        try:
+            base = pathlib.Path.home() / ".cache"
+        except RuntimeError:  # a user without a home, as in some containers
+            base = tempfile.gettempdir()  # shared, but a file counts only if its MD5 is right
     return pathlib.Path(base) / "lenet_utils" / "FashionMNIST" / "raw"
 
 

@@ -15,11 +15,15 @@ def load_data_mnist(batch_size, folder="~/.cache/lenet-course"):
     """
     from torchvision.datasets import MNIST  # slow to import, and seldom needed
 
-    checks.whole_number("batch_size", batch_size)
+    batch_size = checks.whole_number("batch_size", batch_size)
     folder = pathlib.Path(folder).expanduser()
     try:
         train, test = (MNIST(folder, train=is_train, download=True) for is_train in (True, False))
     except (RuntimeError, OSError) as error:
+        if len(list(folder.glob("MNIST/raw/*-ubyte"))) == 4:  # torchvision would take them again next time
+            raise DataError(
+                f"MNIST's digits in {folder} cannot be read ({error}): delete that folder and run this again."
+            ) from error
         raise DataError(
             f"MNIST's digits are not in {folder} and could not be fetched ({error}): go online and run this again, "
             "or copy that folder from a machine where it is."

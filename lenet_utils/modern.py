@@ -76,7 +76,7 @@ def load_data_with_validation(batch_size, num_validation=5000, seed=0):
     Which images are held out depends on `seed` only; PyTorch's random state stays as it was.
     Raises ValueError unless both parts get an image.
     """
-    checks.whole_number("batch_size", batch_size)
+    batch_size = checks.whole_number("batch_size", batch_size)
     images, labels = read_split("train")
     if not 0 < num_validation < len(labels):
         raise ValueError(f"expected num_validation from 1 to {len(labels) - 1}, got {num_validation}")

@@ -91,6 +91,7 @@ def count_correct(y_hat, y):
 
     `y_hat`: scores `(N, C)`, of which the highest one counts, or class numbers `(N,)`; `y`: labels `(N,)`.
     """
+    checks.one_tensor(y_hat)
     if y_hat.ndim > 1 and y_hat.shape[1] > 1:
         y_hat = y_hat.argmax(dim=1)
     if y_hat.shape != y.shape:
@@ -111,7 +112,8 @@ def try_gpu(i=0):
     """
     checks.whole_number("i, the number of the GPU,", i, least=0)
     if os.environ.get("LENET_DEVICE"):
-        return checks.device(os.environ["LENET_DEVICE"])
+        remedy = "take the environment variable LENET_DEVICE away, or give it another value"
+        return checks.device(os.environ["LENET_DEVICE"], remedy)
     if torch.cuda.is_available() and torch.cuda.device_count() > i:  # a GPU with too old a driver counts, too
         return torch.device(f"cuda:{i}")
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
@@ -198,7 +200,7 @@ def train_ch6(
     checks.some_batches("test_iter", test_iter)
     checks.whole_number("num_epochs", num_epochs, least=0)
     checks.learning_rate(lr)
-    device = checks.device(device)
+    lr, device = float(lr), checks.device(device)
     if checkpoint is not None:
         from .resume import train  # the same loop, which can also begin in the middle
 

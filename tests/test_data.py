@@ -9,6 +9,7 @@ import os
 import pathlib
 import shutil
 import socket
+import tempfile
 import threading
 import tracemalloc
 
@@ -201,6 +202,12 @@ def test_impossible_sizes(resize):
         load_data_fashion_mnist(256, resize)
 
 
+@pytest.mark.parametrize(("resize", "shape"), [(np.int64(14), (14, 14)), ((np.int32(7), np.int64(9)), (7, 9))])
+def test_numpys_whole_numbers_are_as_good_as_pythons(resize, shape):
+    _, test_iter = load_data_fashion_mnist(np.int64(32), resize)
+    assert next(iter(test_iter))[0].shape == (32, 1, *shape)
+
+
 # Where the images live
 
 
@@ -378,6 +385,16 @@ def test_lenet_data_may_begin_with_a_tilde(tmp_path, monkeypatch):
 
 def test_what_lenet_data_lacks_comes_from_the_package(tmp_path, monkeypatch):
     monkeypatch.setenv("LENET_DATA", str(tmp_path))
+    assert files.find(SMALL) == files.PACKAGED / SMALL
+
+
+def test_a_user_without_a_home_has_the_data_too(monkeypatch):
+    def nobodys():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(pathlib.Path, "home", nobodys)
+    assert tempfile.gettempdir() in map(str, files.cache_folder().parents)
     assert files.find(SMALL) == files.PACKAGED / SMALL
 
 

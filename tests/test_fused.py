@@ -4,6 +4,7 @@ import copy
 import ctypes
 import math
 import os
+import pathlib
 import platform
 import shutil
 import signal
@@ -230,6 +231,21 @@ def test_weights_in_another_memory_format():
     assert all(distance(p, q) < 1e-5 for p, q in zip(ours.parameters(), theirs.parameters()))
 
 
+def test_another_default_type_or_device():
+    """C writes floats into the CPU's memory, whatever the learner has made usual."""
+    ours, theirs = twins()
+    batches = [random_images(20)] * 2
+    expected = fit(theirs, batches, fused=True)
+    usual = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        with torch.device("meta"):
+            got = fit(ours, batches, fused=True)
+    finally:
+        torch.set_default_dtype(usual)
+    assert got.test_acc == expected.test_acc and all(map(torch.equal, ours.parameters(), theirs.parameters()))
+
+
 def test_it_is_the_kernel_that_trains(monkeypatch):
     monkeypatch.setattr(train, "cross_entropy", None)
     fit(lenet(), [random_images(4)], fused=True)
@@ -440,6 +456,15 @@ def test_a_cache_folder_that_cannot_be_written_to(fresh, monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     kernel_for(xavier(lenet())).step(*random_images(4))
     assert (tmp_path / "file").read_text() == ""
+
+
+def test_a_user_without_a_home(fresh, monkeypatch):
+    def nobodys():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr(pathlib.Path, "home", nobodys)
+    kernel_for(xavier(lenet())).step(*random_images(4))
 
 
 def test_a_damaged_library_is_built_again(fresh):

@@ -39,6 +39,22 @@ def test_without_a_network_it_says_what_to_do(monkeypatch, tmp_path):
         load_data_mnist(32, tmp_path)
 
 
+def test_a_damaged_copy_is_not_put_down_to_the_network(monkeypatch, tmp_path):
+    """torchvision looks whether its files are there, and takes them again every time."""
+
+    class Short:
+        def __init__(self, root, train, download):
+            raise RuntimeError("shape '[60000, 28, 28]' is invalid for input of size 20000000")
+
+    monkeypatch.setattr(torchvision.datasets, "MNIST", Short)
+    raw = tmp_path / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    for name in ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1"):
+        (raw / f"{name}-ubyte").write_bytes(b"")
+    with pytest.raises(DataError, match=r"digits in .* cannot be read .*is invalid.*: delete that folder"):
+        load_data_mnist(32, tmp_path)
+
+
 def test_an_impossible_size_is_refused_before_anything_is_fetched(monkeypatch):
     monkeypatch.setattr(torchvision.datasets, "MNIST", Unplugged)
     with pytest.raises(ValueError, match="batch_size"):

@@ -261,7 +261,7 @@ def test_lenet_device_overrules(machine, monkeypatch):
 def test_lenet_device_that_is_not_here(machine, monkeypatch, name):
     machine()
     monkeypatch.setenv("LENET_DEVICE", name)
-    with pytest.raises(ValueError, match=f"a device that this machine has, got '{name}'"):
+    with pytest.raises(ValueError, match=f"a device that this machine has, got '{name}': take .* LENET_DEVICE away"):
         try_gpu()
 
 
@@ -358,6 +358,21 @@ def test_evaluation_refuses_impossible_labels(label):
     batches[1][1][2] = label
     with pytest.raises(ValueError, match=r"labels from 0 to 9.* got 1 of 8 outside that range"):
         evaluate_accuracy_gpu(small_net(), batches)
+
+
+class TwoHeads(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.net = small_net()
+
+    def forward(self, X):
+        return self.net(X), X
+
+
+@pytest.mark.parametrize("work", [lambda *them: evaluate_accuracy_gpu(*them), lambda *them: fit(*them, 1)])
+def test_a_net_that_gives_more_than_logits_is_refused(work):
+    with pytest.raises(ValueError, match=r"expected the net to give one tensor, .* got tuple: let its forward"):
+        work(TwoHeads(), make_batches(4))
 
 
 def test_evaluation_of_two_classes_and_of_class_numbers():

@@ -187,7 +187,7 @@ class Kernel:
         if not isinstance(X, Pixels) and X.dtype != torch.float32:
             return self.net(X)  # which says what it thinks of that
         X = self.pixels(X)
-        logits = torch.empty(len(X), 10)
+        logits = torch.empty(len(X), 10, dtype=torch.float32, device="cpu")  # as C writes it, whatever is usual here
         self.call(self.library.lenet_forward, X, None, logits)
         return logits
 
@@ -226,7 +226,7 @@ class Kernel:
         threads = min(torch.get_num_threads(), self.library.lenet_most_threads())
         if threads != self.threads:
             size = threads * self.library.lenet_bytes_per_thread()
-            self.threads, self.memory = threads, torch.empty(size + 64, dtype=torch.uint8)
+            self.threads, self.memory = threads, torch.empty(size + 64, dtype=torch.uint8, device="cpu")
             self.room = ctypes.c_void_p(-(-self.memory.data_ptr() // 64) * 64)
         return threads
 

@@ -51,7 +51,11 @@ def find_compiler():
 
 
 def cache_folder():
-    base = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
+    """The folder for libraries in the user's cache. Raises OSError for a user without a home."""
+    try:
+        base = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
+    except RuntimeError as problem:
+        raise OSError(str(problem)) from problem
     return pathlib.Path(base) / "lenet_utils" / "fused"
 
 
