@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 
 import torch
 from torch.distributed import DistError
@@ -146,6 +147,13 @@ class Torchrun:
             # torchrun's own lines begin with a letter, the time, and a place in its source.
             yield re.sub(r"^[IWE]\d{4} [\d:.]+ \d+ \S+\] (.*?)( of binary: .*)?$", r"torchrun: \1", line.rstrip("\n"))
         self.running.wait()
+
+    def wait_until(self, condition):
+        """Wait until `condition()` holds. Raises RuntimeError where the training is over first."""
+        while not condition():
+            if self.running.poll() is not None:
+                raise RuntimeError("the training was over before there was anything to interrupt: start it again")
+            time.sleep(0.01)
 
     def workers(self):
         """The process ids of the training processes that are running now."""

@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -429,6 +430,80 @@ def test_stop_leaves_no_process_behind(tmp_path):
                 raise KeyboardInterrupt
     assert not living(str(folder))
     assert Checkpoint(folder).load() is not None
+
+
+class Machine:
+    """What notebook 7 has run on each of several machines; here they are all one. Prints into `lines`."""
+
+    def __init__(self, port, folder, lines):
+        command = [
+            "-m", "torch.distributed.run", "--nnodes=1:2", "--nproc-per-node=1", "--max-restarts=3",
+            "--rdzv-id=lenet", "--rdzv-backend=c10d", f"--rdzv-endpoint=127.0.0.1:{port}", "--local-addr=127.0.0.1",
+            "--rdzv-conf=last_call_timeout=2", "-m", "lenet_utils.parallel", "--epochs=100000", "--images=1280",
+            "--device=cpu", "--tied", f"--checkpoint={folder}",
+        ]  # fmt: skip
+        root = str(files.PACKAGED.parents[2])
+        environment = os.environ | {
+            "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1",
+            "OMP_NUM_THREADS": "1",
+            "PYTHONPATH": root,
+        }
+        self.running = subprocess.Popen(
+            [sys.executable, *command], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, text=True, start_new_session=True,
+        )  # fmt: skip
+        self.reader = threading.Thread(target=lambda: lines.extend(self.running.stdout))
+        self.reader.start()
+
+    def die(self):
+        """As if unplugged: nobody is told."""
+        self.running.stdin.close()  # to its worker the sign to end at once
+        self.running.kill()
+        self.running.wait()
+        self.reader.join()
+        self.running.stdout.close()
+
+
+def wait_for(pattern, lines):
+    """Until one of the `lines` matches; it and those before it are taken away."""
+    end = time.monotonic() + 120
+    while True:
+        for i, line in enumerate(lines):
+            if re.match(pattern, line):
+                del lines[: i + 1]
+                return
+        assert time.monotonic() < end, f"no line {pattern!r} in {lines}"
+        time.sleep(0.1)
+
+
+@pytest.mark.doors
+def test_machines_come_and_go(tmp_path):
+    """As notebook 7 says of `--nnodes 1:4`: each time they start again from the checkpoint, as many as there are."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    folder, lines, machines = tmp_path / "run", [], []
+    try:
+        machines.append(Machine(port, folder, lines))
+        wait_for("epoch", lines)
+        machines.append(Machine(port, folder, lines))
+        wait_for("training on cpu with 2 processes", lines)
+        wait_for("going on after epoch", lines)
+        wait_for("epoch", lines)
+        machines[1].die()
+        wait_for(r"training on cpu$", lines)
+        wait_for("going on after epoch", lines)
+        machines.append(Machine(port, folder, lines))
+        wait_for("training on cpu with 2 processes", lines)
+        wait_for("going on after epoch", lines)
+    finally:
+        for machine in machines:
+            machine.die()
+    for _ in range(100):
+        if not living(str(folder)):
+            return
+        time.sleep(0.1)
+    pytest.fail("a process outlived its machine")
 
 
 @pytest.mark.doors
