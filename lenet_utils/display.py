@@ -28,8 +28,10 @@ def set_alt(figure, text):
 
 def alt_text(figure):
     """The description of `figure`: the one it was given, else one made of its titles, labels and legends."""
-    if hasattr(figure, "alt_text"):
-        return figure.alt_text
+    return getattr(figure, "alt_text", None) or alt_text_of_words(figure)
+
+
+def alt_text_of_words(figure):
     parts = [figure.get_suptitle()] if figure.get_suptitle() else []
     for axes in figure.axes:
         labels = " against ".join(filter(None, (axes.get_ylabel(), axes.get_xlabel())))

@@ -10,7 +10,7 @@ import weakref
 
 import torch
 
-from .display import LivePicture, kernel_shell, set_alt
+from .display import LivePicture, alt_text_of_words, kernel_shell, set_alt
 
 # Okabe and Ito's colours, which colour-blind readers tell apart, each with a line style or marker of its own as well.
 STYLES = (
@@ -66,6 +66,16 @@ class Animator:
         """Show now what has not been shown yet."""
         self._output.flush()
 
+    def newest(self):
+        """The newest number of every series as a line of text; None where there is none yet."""
+        if not any(self.X):
+            return None
+        parts = [f"{self.xlabel or 'x'} {max(x[-1] for x in self.X if x):.2f}"]
+        for i, y in enumerate(self.Y):
+            name = self.legend[i] if i < len(self.legend) else f"series {i + 1}"
+            parts += [f"{name} {y[-1]:.3f}"] if y else []
+        return ", ".join(parts)
+
     def draw(self):
         """Draw all points into `fig`, and return it."""
         axes = self.axes[0]
@@ -76,6 +86,8 @@ class Animator:
             else:
                 axes.plot(x, y, markersize=4, **STYLES[i % len(STYLES)])
         self.config_axes()
+        if any(self.X):
+            set_alt(self.fig, f"{alt_text_of_words(self.fig)}. Newest: {self.newest()}")
         return self.fig
 
 
@@ -125,7 +137,7 @@ class TextOutput:
         weakref.finalize(animator, self.flush)  # when the animator goes, at the latest when the script ends
 
     def update(self):
-        self.waiting = self.line()
+        self.waiting = self.animator.newest()
         if self.clock() - self.printed >= 1:
             self.flush()
 
@@ -133,17 +145,6 @@ class TextOutput:
         if self.waiting:
             print(self.waiting, flush=True)
             self.printed, self.waiting = self.clock(), None
-
-    def line(self):
-        animator = self.animator
-        if not any(animator.X):
-            return None
-        newest = max(x[-1] for x in animator.X if x)
-        parts = [f"{animator.xlabel or 'x'} {newest:.2f}"]
-        for i, y in enumerate(animator.Y):
-            name = animator.legend[i] if i < len(animator.legend) else f"series {i + 1}"
-            parts += [f"{name} {y[-1]:.3f}"] if y else []
-        return ", ".join(parts)
 
 
 def set_axes(axes, xlabel, ylabel, xlim, ylim, xscale, yscale, legend):
