@@ -32,6 +32,7 @@ def alt_text(figure):
 
 
 def alt_text_of_words(figure):
+    """A description made of the titles, labels and legends of `figure`."""
     parts = [figure.get_suptitle()] if figure.get_suptitle() else []
     for axes in figure.axes:
         labels = " against ".join(filter(None, (axes.get_ylabel(), axes.get_xlabel())))

@@ -152,7 +152,7 @@ class Torchrun:
         """Wait until `condition()` holds. Raises RuntimeError where the training is over first."""
         while not condition():
             if self.running.poll() is not None:
-                raise RuntimeError("the training was over before there was anything to interrupt: start it again")
+                raise RuntimeError("the training was over too early: begin again in a fresh folder, with more to do")
             time.sleep(0.01)
 
     def workers(self):

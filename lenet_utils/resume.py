@@ -382,8 +382,9 @@ def random_state(train_iter, device):
     kept = {"torch": [base64.b64encode(bytes(state.numpy())).decode() for state in states]}
     kept["python"] = random.getstate()
     if "numpy" in sys.modules:
-        name, numbers, *more = sys.modules["numpy"].random.get_state()
-        kept["numpy"] = [name, numbers.tolist(), *more]
+        state = sys.modules["numpy"].random.get_state()
+        if isinstance(state, tuple):  # else somebody has put a generator of another kind in its place
+            kept["numpy"] = [state[0], state[1].tolist(), *state[2:]]
     return kept
 
 

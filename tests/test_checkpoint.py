@@ -107,35 +107,24 @@ def test_killed_at_any_batch_it_ends_as_if_nothing_had_happened(tmp_path, at, ev
     assert same(net, plain_net) and same_history(history, plain_history)
 
 
-def test_stop_saves_between_two_batches(tmp_path, capsys):
+def stop_and_lose_workers():
+    """A Stop that the workers of a DataLoader have heard themselves: what PyTorch raises then."""
+    press_stop()
+    raise RuntimeError("DataLoader worker (pid(s) 17) exited unexpectedly")
+
+
+@pytest.mark.parametrize(("stop", "batch"), [(press_stop, 3), (stop_and_lose_workers, 2)])
+def test_stop_saves_between_two_batches(tmp_path, capsys, stop, batch):
     torch.manual_seed(0)
     net = small_net()
-    history = fit(net, tmp_path, train_iter=Interrupted(data(), 9, press_stop))
+    history = fit(net, tmp_path, train_iter=Interrupted(data(), 9, stop))
     assert history.stopped == "in epoch 2 of 3" and len(history) == 1
     capsys.readouterr()
     net = small_net()
     history = fit(net, tmp_path)
-    assert "going on after epoch 1 and batch 3 of 6, of 3 epochs, from" in capsys.readouterr().out
+    assert f"going on after epoch 1 and batch {batch} of 6, of 3 epochs, from" in capsys.readouterr().out
     plain_net, plain_history = undisturbed()
     assert same(net, plain_net) and same_history(history, plain_history) and not history.stopped
-
-
-def test_a_stop_that_takes_the_workers_along_saves_too(tmp_path, capsys):
-    """What PyTorch raises where a DataLoader's workers have heard the Stop themselves."""
-
-    def stop_and_lose_workers():
-        press_stop()
-        raise RuntimeError("DataLoader worker (pid(s) 17) exited unexpectedly")
-
-    torch.manual_seed(0)
-    history = fit(small_net(), tmp_path, train_iter=Interrupted(data(), 9, stop_and_lose_workers))
-    assert history.stopped == "in epoch 2 of 3" and len(history) == 1
-    capsys.readouterr()
-    net = small_net()
-    history = fit(net, tmp_path)
-    assert "going on after epoch 1 and batch 2 of 6, of 3 epochs, from" in capsys.readouterr().out
-    plain_net, plain_history = undisturbed()
-    assert same(net, plain_net) and same_history(history, plain_history)
 
 
 class Flipping(TensorDataset):
@@ -160,7 +149,7 @@ RANDOM = {"Python's": random.random, "NumPy's": np.random.rand, "the batch sampl
 
 
 @pytest.mark.parametrize("toss", RANDOM.values(), ids=RANDOM)
-def test_random_numbers_from_elsewhere_go_on_too(tmp_path, toss, monkeypatch):
+def test_random_numbers_from_elsewhere_go_on_too(tmp_path, toss):
     images = Flipping(toss)
 
     def run(seed, checkpoint=None, die_at=None):
@@ -175,6 +164,11 @@ def test_random_numbers_from_elsewhere_go_on_too(tmp_path, toss, monkeypatch):
     with pytest.raises(MemoryError):
         run(seed=0, checkpoint=Checkpoint(tmp_path, every=4), die_at=9)
     assert same(run(seed=99, checkpoint=Checkpoint(tmp_path)), plain)
+
+
+def test_a_numpy_with_another_generator_is_no_reason_to_stop(tmp_path, monkeypatch):
+    monkeypatch.setattr(np.random, "get_state", lambda: {"bit_generator": "PCG64"})
+    assert len(fit(small_net(), tmp_path)) == 3 and "numpy" not in Checkpoint(tmp_path).load()[1]["random"]
 
 
 @pytest.mark.parametrize("every", [None, 1])

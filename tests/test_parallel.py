@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 import traceback
+import types
 import warnings
 
 import pytest
@@ -363,6 +364,15 @@ def test_windows_is_told_in_one_sentence(monkeypatch):
     monkeypatch.setattr(parallel.os, "name", "nt")
     with pytest.raises(NotImplementedError, match="cannot share work between processes on Windows"):
         Torchrun(2)
+
+
+def test_waiting_ends_with_the_training():
+    lines, looks = Torchrun(1), iter([False, True])
+    lines.running = types.SimpleNamespace(poll=lambda: None)
+    lines.wait_until(lambda: next(looks))
+    lines.running = types.SimpleNamespace(poll=lambda: 0)
+    with pytest.raises(RuntimeError, match="over too early: begin again in a fresh folder"):
+        lines.wait_until(lambda: False)
 
 
 def living(marker):
