@@ -2,10 +2,13 @@
 
 Each process has one thread, so that two of them have twice the cores. Rounds take turns; medians are kept. The model
 gets its four numbers from one process (at two batch sizes) and from bare all-reduces; what two processes do
-while they train, it has to predict.
+while they train, it has to predict. Two that train at the same time, each for itself, show what sharing the machine
+costs; how long an all-reduce takes during the training shows what waiting for each other costs.
 """
 
 import argparse
+import concurrent.futures
+import contextlib
 import json
 import os
 import statistics
@@ -32,22 +35,41 @@ def measure(images):
     """In a process, or in each of a team: a line of JSON from the first."""
     torch.set_num_threads(1)
     team = join("cpu")
-    results = {"processes": team.size, "step": {}, "all_reduce": {}}
+    results = {"processes": team.size, "step": {}, "all_reduce": {}, "all_reduce_in_training": {}}
     for batch in SETTINGS[team.size]:
         train_iter, test_iter = data(batch, images)
         torch.manual_seed(0)
         more = {"init_weights": train.init_xavier, "animator": False, "team": team}
-        with open(os.devnull, "w") as nowhere:
+        with open(os.devnull, "w") as nowhere, timed_all_reduce() as waits:
             said, sys.stdout = sys.stdout, nowhere
             history = train_as_team(lenet(), train_iter, test_iter, 2, 0.9, team.device, **more)
             sys.stdout = said
         results["step"][batch] = history.seconds[1] / len(train_iter)  # the first epoch warms up
+        if waits:
+            results["all_reduce_in_training"][batch] = statistics.mean(waits[len(train_iter) :])
     if team.size > 1:
         for numbers in (1, SIZE // 4):
             results["all_reduce"][4 * numbers] = all_reduce_seconds(numbers)
     if team.rank == 0:
         print(json.dumps(results))
     leave()
+
+
+@contextlib.contextmanager
+def timed_all_reduce():
+    """A list of the seconds that each all-reduce takes within it: the wait for the slower process is a part."""
+    seconds, untimed = [], distributed.all_reduce
+
+    def timed(message):
+        begin = time.perf_counter()
+        untimed(message)
+        seconds.append(time.perf_counter() - begin)
+
+    distributed.all_reduce = timed
+    try:
+        yield seconds
+    finally:
+        distributed.all_reduce = untimed
 
 
 def all_reduce_seconds(numbers, times=300):
@@ -84,7 +106,7 @@ def median(rounds, *keys):
 def fit(alone, together):
     """The model's four numbers, from one process and from bare all-reduces.
 
-    One process trains on 128 and 256 images, the shares of a team of two. (More than that leaves the caches.)
+    One process trains on 128 and 256 images, the shares of a team of two.
     """
     small, large = (median(alone, "step", str(batch)) for batch in (128, 256))
     rate = (256 - 128) / (large - small)
@@ -95,10 +117,12 @@ def fit(alone, together):
 
 def main(rounds, images):
     busy, began = machine.busy_seconds(), time.time()
-    alone, together = [], []
+    alone, together, apart = [], [], []
     for _ in range(rounds):
         alone.append(start(1, images))
         together.append(start(2, images))
+        with concurrent.futures.ThreadPoolExecutor(2) as both:
+            apart += both.map(start, (1, 1), (images, images))
     model = fit(alone, together)
     rows = [
         {"processes": p, "batch": batch, "measured": batch / median(results, "step", str(batch)),
@@ -108,13 +132,21 @@ def main(rounds, images):
     busy_cores = (machine.busy_seconds() - busy) / (time.time() - began)
     about = machine.describe() | {"threads": 1, "rounds": rounds, "busy_cores": round(busy_cores, 2)}
     parameters = {name: getattr(model, name) for name in ("fixed", "rate", "latency", "bandwidth")}
-    machine.save(RESULT, {"machine": about, "model": parameters, "images_per_second": rows, "runs": alone + together})
+    results = {"machine": about, "model": parameters, "images_per_second": rows, "runs": alone + together}
+    machine.save(RESULT, results | {"at_the_same_time": apart})
     for row in rows:
         print(
             "{processes} processes, {batch:3} images a step: {measured:8,.0f} images/s, model {model:8,.0f}".format(
                 **row
             )
         )
+    for batch in SETTINGS[1]:
+        step, beside = (1e3 * median(runs, "step", str(batch)) for runs in (alone, apart))
+        print(f"{batch:3} images a step: {step:.1f} ms alone, {beside:.1f} ms beside another that trains for itself")
+    for batch in SETTINGS[2]:
+        in_training = 1e3 * median(together, "all_reduce_in_training", str(batch))
+        bare = 1e3 * median(together, "all_reduce", str(SIZE))
+        print(f"2 processes, {batch} images a step: an all-reduce took {in_training:.1f} ms, a bare one {bare:.1f} ms")
     picture(model, rows)
 
 
