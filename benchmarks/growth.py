@@ -32,14 +32,16 @@ def measure(side, batch, images, cores):
     device = d2l.try_gpu()
     run_epoch, train_iter, warm_up = prepare(d2l, side, batch, images, cores, device)
     run_epoch(warm_up)
-    begin = time.perf_counter()
+    pages, begin = machine.page_faults(), time.perf_counter()
     run_epoch(train_iter)
     if device.type == "cuda":
         import torch
 
         torch.cuda.synchronize()
     seconds = time.perf_counter() - begin
-    return {"seconds": round(seconds, 4), "peak_mb": round(machine.peak_memory()), "device": str(device)}
+    pages = machine.page_faults() - pages
+    peak = round(machine.peak_memory())
+    return {"seconds": round(seconds, 4), "peak_mb": peak, "page_faults": pages, "device": str(device)}
 
 
 def prepare(d2l, side, batch, images, cores, device):

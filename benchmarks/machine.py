@@ -55,6 +55,15 @@ def peak_memory():
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
 
 
+def page_faults():
+    """How often the system has had to find a page of memory for this process so far; 0 on Windows."""
+    try:
+        import resource
+    except ImportError:
+        return 0
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+
+
 def read_files_anew():
     """Let Linux forget the files that it keeps in memory, as a restart does. True where it did: as root on Linux.
 
@@ -80,12 +89,15 @@ def busy_seconds():
     return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
 
 
-def measure_afresh(script, *arguments, folder=None):
-    """What `script`, started in a process of its own with `arguments`, prints: a line of JSON, as a dict."""
+def measure_afresh(script, *arguments, folder=None, **more):
+    """What `script`, started in a process of its own with `arguments`, prints: a line of JSON, as a dict.
+
+    `more`: variables for its environment.
+    """
     command = [sys.executable, str(pathlib.Path(script).resolve()), *map(str, arguments)]
     # What a first process compiled may be kept for the next ones, as on a learner's machine.
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"} | {"MPLBACKEND": "Agg"}
-    child = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    child = subprocess.run(command, cwd=folder, env=environment | more, capture_output=True, text=True)
     if child.returncode:
         raise SystemExit(f"{' '.join(map(str, arguments))} failed:\n{child.stderr}")
     return json.loads(child.stdout)
