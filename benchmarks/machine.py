@@ -117,7 +117,9 @@ def finished_runs(path):
         return []
     results = json.loads(path.read_text())
     here, there = describe(), results["machine"]
-    known = here.keys() & there.keys() - {"date"}  # an older file says less
+    if " (family" not in there["cpu"]:  # an older file says less
+        here["cpu"] = here["cpu"].partition(" (family")[0]
+    known = here.keys() & there.keys() - {"date"}
     if any(here[name] != there[name] for name in known):
         raise SystemExit(f"{path.name} was measured elsewhere, {there}: move it away to begin anew")
     return results["runs"]

@@ -26,6 +26,7 @@ from lenet_utils.resume import train as train_as_team
 from lenet_utils.scaling import Machine, draw
 from lenet_utils.team import join, leave
 
+README = machine.RESULTS.parent / "README.md"
 RESULT = machine.RESULTS / "scaling.json"
 SIZE = 4 * 61_706  # bytes of LeNet's gradients
 SETTINGS = {1: (128, 256, 512), 2: (256, 512)}  # images a step, of all processes together
@@ -115,6 +116,21 @@ def fit(alone, together):
     return Machine("two cores", max(0.0, small - 128 / rate), rate, short / 2, SIZE / max(long - short, 1e-9))
 
 
+def beyond_the_model(alone, together, apart):
+    """What the model leaves out, in milliseconds: what sharing the machine costs, and what waiting for each other."""
+
+    def ms(results, *keys):
+        return round(1000 * median(results, *keys), 1)
+
+    steps = [(batch, ms(alone, "step", str(batch)), ms(apart, "step", str(batch))) for batch in SETTINGS[1]]
+    bare = ms(together, "all_reduce", str(SIZE))
+    waits = [(batch, bare, ms(together, "all_reduce_in_training", str(batch))) for batch in SETTINGS[2]]
+    return {
+        "side_by_side": [dict(zip(("batch", "alone_ms", "beside_ms"), row)) for row in steps],
+        "all_reduce": [dict(zip(("batch", "bare_ms", "in_training_ms"), row)) for row in waits],
+    }
+
+
 def main(rounds, images):
     busy, began = machine.busy_seconds(), time.time()
     alone, together, apart = [], [], []
@@ -132,22 +148,30 @@ def main(rounds, images):
     busy_cores = (machine.busy_seconds() - busy) / (time.time() - began)
     about = machine.describe() | {"threads": 1, "rounds": rounds, "busy_cores": round(busy_cores, 2)}
     parameters = {name: getattr(model, name) for name in ("fixed", "rate", "latency", "bandwidth")}
-    results = {"machine": about, "model": parameters, "images_per_second": rows, "runs": alone + together}
-    machine.save(RESULT, results | {"at_the_same_time": apart})
-    for row in rows:
-        print(
-            "{processes} processes, {batch:3} images a step: {measured:8,.0f} images/s, model {model:8,.0f}".format(
-                **row
-            )
-        )
-    for batch in SETTINGS[1]:
-        step, beside = (1e3 * median(runs, "step", str(batch)) for runs in (alone, apart))
-        print(f"{batch:3} images a step: {step:.1f} ms alone, {beside:.1f} ms beside another that trains for itself")
-    for batch in SETTINGS[2]:
-        in_training = 1e3 * median(together, "all_reduce_in_training", str(batch))
-        bare = 1e3 * median(together, "all_reduce", str(SIZE))
-        print(f"2 processes, {batch} images a step: an all-reduce took {in_training:.1f} ms, a bare one {bare:.1f} ms")
+    results = {
+        "machine": about, "model": parameters, "images_per_second": rows, **beyond_the_model(alone, together, apart),
+        "runs": alone + together, "at_the_same_time": apart,
+    }  # fmt: skip
+    machine.save(RESULT, results)
+    print(table(results))
+    machine.write_between(README, "scaling", table(results))
     picture(model, rows)
+
+
+def table(results):
+    """What was measured, in Markdown, as it stands in README.md."""
+    lines = ["| processes | images a step | images a second | the model says |", "|---|---|---|---|"]
+    for row in results["images_per_second"]:
+        fitted = row["processes"] == 1 and row["batch"] <= 256  # see `fit`
+        model = "fitted" if fitted else f"{row['model']:,.0f}"
+        lines.append(f"| {row['processes']} | {row['batch']} | {row['measured']:,.0f} | {model} |")
+    lines += ["", "| images a step of one process | milliseconds alone | beside another training |", "|---|---|---|"]
+    lines += ["| {batch} | {alone_ms} | {beside_ms} |".format(**row) for row in results["side_by_side"]]
+    lines += ["", "| images a step of two | milliseconds of a bare all-reduce | in training |", "|---|---|---|"]
+    lines += ["| {batch} | {bare_ms} | {in_training_ms} |".format(**row) for row in results["all_reduce"]]
+    about = results["machine"]
+    made = f"Medians of {about['rounds']} rounds; {about['cores']} cores of an {about['cpu']}, {about['date']}."
+    return "\n".join([*lines, "", made])
 
 
 def picture(model, rows):
@@ -160,7 +184,7 @@ def picture(model, rows):
         chosen = [row for row in rows if row["batch"] == batch_for(row["processes"])]
         axes.plot([row["processes"] for row in chosen], [row["measured"] for row in chosen], marker,
                   color="black", markersize=10, linestyle="none", label=None)  # fmt: skip
-    axes.set_title("Processes with a core each: lines from the model, crosses measured")
+    axes.set_title("A core for each process: model (lines), measured (crosses)")
     figure.savefig(RESULT.with_suffix(".png"), dpi=150)
 
 

@@ -15,7 +15,7 @@ TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # as glibc's malloc.h numbers them
 def keep_memory():
     """Let this process keep up to half a gigabyte of what it has freed, in pieces of up to a quarter.
 
-    With 4,096 images a step LeNet needs no more. What the user has chosen by one of glibc's environment variables stays.
+    With 4,096 images a step LeNet needs no more. A choice of the user, by one of glibc's environment variables, stays.
     """
     chosen = {"MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"} & os.environ.keys()
     if not chosen and "_threshold" not in os.environ.get("GLIBC_TUNABLES", ""):

@@ -33,7 +33,7 @@ def test_the_guide_has_the_measured_numbers(monkeypatch, name, mark):
     assert written == benchmark(name, monkeypatch).table(results)
 
 
-@pytest.mark.parametrize("name", ["frameworks", "growth", "gpu"])
+@pytest.mark.parametrize("name", ["frameworks", "growth", "memory", "scaling", "gpu"])
 def test_the_benchmarks_page_has_the_measured_numbers(monkeypatch, name):
     if not (RESULTS / f"{name}.json").exists():
         pytest.skip(f"{name}.json: not measured yet")

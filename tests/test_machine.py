@@ -30,6 +30,13 @@ def test_a_file_of_before_a_quantity_was_written_down(tmp_path):
     assert machine.finished_runs(path) == [1, 2]
 
 
+def test_a_file_of_before_the_family_was_written_down(tmp_path, monkeypatch):
+    monkeypatch.setattr(machine, "cpu_model", lambda: "AMD EPYC (family 26)")
+    assert machine.finished_runs(kept(tmp_path, cpu="AMD EPYC")) == [1, 2]
+    with pytest.raises(SystemExit, match="elsewhere"):
+        machine.finished_runs(kept(tmp_path, cpu="AMD EPYC (family 25)"))
+
+
 @pytest.mark.parametrize("changed", [{"cpu": "another"}, {"torch": "0.1"}, {"threads": 1000}])
 def test_runs_of_another_machine_do_not_mix(tmp_path, changed):
     with pytest.raises(SystemExit, match=r"runs\.json was measured elsewhere"):
