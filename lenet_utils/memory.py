@@ -13,19 +13,14 @@ TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # as glibc's malloc.h numbers them
 
 
 def keep_memory():
-    """Let this process keep up to half a gigabyte of what it has freed, in pieces of up to a quarter.
+    """Let this process keep up to half a gigabyte of what it has freed, in pieces of up to a quarter, with glibc.
 
     With 4,096 images a step LeNet needs no more. A choice of the user, by one of glibc's environment variables, stays.
     """
     chosen = {"MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"} & os.environ.keys()
-    if not chosen and "_threshold" not in os.environ.get("GLIBC_TUNABLES", ""):
-        set_thresholds(piece=2**28, kept=2**29)
-
-
-def set_thresholds(piece, kept):
-    """Larger pieces than `piece` bytes go back when they are freed, smaller ones when more than `kept` lies free.
-
-    To be exact: free at the end of the heap. Returns False where the C library is not glibc, and nothing changes.
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
-    return bool(mallopt and mallopt(MMAP_THRESHOLD, piece) and mallopt(TRIM_THRESHOLD, kept))
+    if sys.platform != "linux" or chosen or "_threshold" in os.environ.get("GLIBC_TUNABLES", ""):
+        return
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # other C libraries have none
+    if mallopt is not None:
+        mallopt(MMAP_THRESHOLD, 2**28)  # only a larger piece goes back when it is freed,
+        mallopt(TRIM_THRESHOLD, 2**29)  # and smaller ones when more than this lies free at the end of the heap

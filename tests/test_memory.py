@@ -5,7 +5,7 @@ import platform
 
 import pytest
 
-from lenet_utils.memory import keep_memory, set_thresholds
+from lenet_utils.memory import keep_memory
 
 TRAIN = """
 import os, sys, resource, torch
@@ -54,4 +54,3 @@ def test_a_choice_of_the_user_stays(page_faults, choice):
 def test_another_c_library_is_left_alone(monkeypatch):
     monkeypatch.setattr(ctypes, "CDLL", lambda name: object())  # without mallopt
     keep_memory()
-    assert not set_thresholds(2**17, 2**17)
