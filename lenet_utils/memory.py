@@ -2,7 +2,7 @@
 
 A step makes its maps anew, and frees them when it is over. glibc, Linux's usual C library, hands such large pieces back
 to the system at once. The next step asks for them again, and the system fills every page with zeros when it is first
-touched: with 1,024 images a step that took half of the time (`benchmarks/memory.py`).
+touched: with 4,096 images a step that took more than half of the time (`benchmarks/memory.py`).
 """
 
 import ctypes
