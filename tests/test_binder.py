@@ -21,7 +21,8 @@ else:
 
 COURSE = pathlib.Path(__file__).parent.parent
 PROJECT = tomllib.loads((COURSE / "pyproject.toml").read_text("utf-8"))
-MODULES = {"pillow": "PIL", "ipython": "IPython"}  # packages whose module has another name
+# packages whose module has another name
+MODULES = {"pillow": "PIL", "ipython": "IPython", "markdown-it-py": "markdown_it"}
 RUNTIME = requirements(PROJECT["project"]["dependencies"])
 DEVELOPMENT = requirements(PROJECT["dependency-groups"]["dev"])
 D2L = requirements(PROJECT["tool"]["uv"]["dependency-metadata"][0]["requires-dist"])

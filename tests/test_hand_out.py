@@ -21,25 +21,29 @@ def read(path):
     return json.loads(path.read_text("utf-8"))
 
 
-@pytest.fixture(scope="module")
-def handed_out(tmp_path_factory):
+@pytest.fixture(scope="module", params=["english", "chinese"])
+def handed_out(request, tmp_path_factory):
+    """The folder of the notebooks, and that of their copies."""
     folder = tmp_path_factory.mktemp("class") / "for_my_class"
+    options = ["--chinese"] if request.param == "chinese" else []
     done = subprocess.run(
-        [sys.executable, "tools/hand_out.py", folder], cwd=COURSE, capture_output=True, text=True, check=True
+        [sys.executable, "tools/hand_out.py", folder, *options], cwd=COURSE, capture_output=True, text=True, check=True
     )
     assert done.stdout == f"written to {folder}\n"
-    return folder
+    return COURSE / "notebooks" / ("zh" if options else ""), folder
 
 
 def test_every_notebook_is_handed_out(handed_out):
-    assert sorted(path.name for path in handed_out.iterdir()) == [path.name for path in NOTEBOOKS]
-    assert [path.name for path in handed_out.parent.iterdir()] == ["for_my_class"]
+    _, folder = handed_out
+    assert sorted(path.name for path in folder.iterdir()) == [path.name for path in NOTEBOOKS]
+    assert [path.name for path in folder.parent.iterdir()] == ["for_my_class"]
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_no_solution_is_left_and_nothing_else_is_missing(path, handed_out):
-    ours, theirs = read(path), read(handed_out / path.name)
-    text = (handed_out / path.name).read_text("utf-8")
+    notebooks, folder = handed_out
+    ours, theirs = read(notebooks / path.name), read(folder / path.name)
+    text = (folder / path.name).read_text("utf-8")
     assert "<details>" not in text and "</details>" not in text
     for task in exercises(ours):
         assert not any(task.solution in source(cell) for cell in theirs["cells"])

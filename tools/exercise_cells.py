@@ -2,8 +2,9 @@
 
 An exercise is four cells in a row: a text that begins with a heading like `### 1. Predict: a title`; a code cell with
 the tag `exercise`, whose stub the learner replaces; a code cell with the tag `check`; and a text in <details>, the
-solution, with a complete replacement of the stub as its first block of Python. Authors write these; the metadata for
-nbgrader follow from them. The tools that hand the notebooks out, and the tests, find the exercises here.
+solution, with a complete replacement of the stub as its first block of Python. Authors write these, in English or in
+Chinese; the metadata for nbgrader follow from them. The tools that hand the notebooks out, and the tests, find the
+exercises here.
 """
 
 import dataclasses
@@ -13,9 +14,9 @@ import re
 import sys
 
 FOLDER = pathlib.Path(__file__).parent.parent / "notebooks"
-HEADING = re.compile(r"### (\d+)\. (\w+): (.+)")
+HEADING = re.compile(r"### (\d+)\. (\w+)(?:: |\uff1a)(.+)")  # the second colon is the Chinese one
 NUMBER = re.compile(r"""\bcheck\(\s*["']([\w.]+)["']""")
-SOLUTION = "<details><summary>Solution</summary>"
+SOLUTION = ("<details><summary>Solution</summary>", "<details><summary>解答</summary>")
 CODE = re.compile(r"```python\n(.*?)\n```", re.DOTALL)
 
 
@@ -65,7 +66,7 @@ def fault_in(task):
         'a code cell with the tag "exercise" below the text': tags(task.stub) == {"exercise"},
         'a code cell with the tag "check" below that': tags(task.check) == {"check"},
         'check("number of the notebook.number of the exercise", ...)': NUMBER.search(source(task.check)),
-        f"a last cell that begins with {SOLUTION}": source(task.fold).startswith(SOLUTION),
+        f"a last cell that begins with {SOLUTION[0]}": source(task.fold).startswith(SOLUTION),
         "a block of Python in the solution": CODE.search(source(task.fold)),
     }
     return next((fault for fault, is_there in needed.items() if not is_there), None)

@@ -2,6 +2,7 @@
 
 With `--nbgrader` the folder becomes a course for nbgrader instead: an assignment for each notebook, in which the
 solutions stand where nbgrader looks for them, so that `nbgrader generate_assignment 1_reshape` takes them out.
+With `--chinese` it is the notebooks in Chinese.
 The folder has to be new or empty, so nobody's work is overwritten; and it appears whole or not at all.
 """
 
@@ -53,9 +54,9 @@ def with_solution(stub, solution):
     return f"{stub}\n### BEGIN SOLUTION\n{solution}\n### END SOLUTION"
 
 
-def written(folder, nbgrader):
-    """Write everything into the empty `folder`. Raises ValueError where a notebook's exercises are incomplete."""
-    for path in sorted(NOTEBOOKS.glob("*.ipynb")):
+def written(folder, notebooks, nbgrader):
+    """Write the notebooks of a folder into the empty `folder`. Raises ValueError where an exercise is incomplete."""
+    for path in sorted(notebooks.glob("*.ipynb")):
         notebook = json.loads(path.read_text(encoding="utf-8"))
         exercises(notebook)
         target = folder / "source" / path.stem / path.name if nbgrader else folder / path.name
@@ -66,7 +67,7 @@ def written(folder, nbgrader):
         (folder / "nbgrader_config.py").write_text(NBGRADER_CONFIG, encoding="utf-8")
 
 
-def hand_out(out, nbgrader=False):
+def hand_out(out, nbgrader=False, chinese=False):
     """Make the folder `out`. Raises FileExistsError unless it is new or empty."""
     out = pathlib.Path(out).resolve()
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
@@ -75,7 +76,7 @@ def hand_out(out, nbgrader=False):
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=".handing-out-") as unfinished:
         made = pathlib.Path(unfinished) / "made"
         made.mkdir()
-        written(made, nbgrader)
+        written(made, NOTEBOOKS / "zh" if chinese else NOTEBOOKS, nbgrader)
         if out.exists():
             out.rmdir()
         shutil.move(made, out)
@@ -85,9 +86,10 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("folder")
     parser.add_argument("--nbgrader", action="store_true", help="make a course for nbgrader, solutions included")
+    parser.add_argument("--chinese", action="store_true", help="the notebooks in Chinese")
     chosen = parser.parse_args()
     try:
-        hand_out(chosen.folder, chosen.nbgrader)
+        hand_out(chosen.folder, chosen.nbgrader, chosen.chinese)
     except (OSError, ValueError) as error:
         sys.exit(str(error))
     print("written to", chosen.folder)
