@@ -47,7 +47,7 @@ def measure(side, batch, images, cores):
 def prepare(d2l, side, batch, images, cores, device):
     import torch
 
-    from lenet_utils import data, fused, stop, train
+    from lenet_utils import data, fused, memory, stop, train
 
     torch.set_num_threads(cores)
     torch.manual_seed(0)
@@ -61,7 +61,7 @@ def prepare(d2l, side, batch, images, cores, device):
     optimizer = train.SGD(net.parameters(), 0.9)
 
     def run_epoch(batches):
-        with stop.StopBetweenBatches() as asked, train.quick_layers(net):
+        with stop.StopBetweenBatches() as asked, train.quick_layers(net), memory.kept_memory(batches):
             epoch(net, batches, optimizer, device, train.History(str(device)), None, asked)
 
     return run_epoch, train_iter, warm_up

@@ -1,7 +1,8 @@
 """What it costs when memory that a step has freed goes back to the system, by the number of images in a step.
 
-Both sides train as `train_ch6` does, in fresh processes, by turns: with freed memory kept, as `import lenet_utils` has
-it, and with the highest thresholds that glibc comes to by itself: 32 MB for a piece, twice that for the heap's end.
+Both sides train as `train_ch6` does, in fresh processes, by turns: with freed memory kept while batches of over 256
+images are trained on, and with the highest thresholds that glibc comes to by itself: 32 MB for a piece, twice that for
+the heap's end.
 """
 
 import argparse

@@ -5,10 +5,8 @@ Everything public is imported here, in the order in which the course meets it.
 """
 
 from .importing import no_garbage_collection
-from .memory import keep_memory
 from .threads import limit_threads, wait_asleep
 
-keep_memory()
 wait_asleep()  # before PyTorch is loaded
 with no_garbage_collection():  # a twelfth of the time that loading PyTorch takes
     from .model import Reshape, lenet, print_layer_shapes, layer_table

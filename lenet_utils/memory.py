@@ -1,26 +1,57 @@
 """Memory that one training step has freed, kept for the next one.
 
-A step makes its maps anew, and frees them when it is over. glibc, Linux's usual C library, hands such large pieces back
-to the system at once. The next step asks for them again, and the system fills every page with zeros when it is first
-touched: with 4,096 images a step that took more than half of the time (`benchmarks/memory.py`).
+A step makes its maps anew, and frees them when it is over. Of what small steps free, glibc, Linux's usual C library,
+keeps enough by itself. What larger ones free it hands back to the system, at once. The next step asks for it again, and
+the system fills every page with zeros when it is first touched: with 4,096 images a step that took more than half of
+the time (`benchmarks/memory.py`).
 """
 
+import contextlib
 import ctypes
 import os
 import sys
 
-TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # as glibc's malloc.h numbers them
+from .data import Batches
+
+MMAP_THRESHOLD, TRIM_THRESHOLD = -3, -1  # as glibc's malloc.h numbers them
+LARGE = 256 * 28 * 28  # pixels of a batch, above which glibc keeps too little
+# Bytes: a larger piece goes back when it is freed, and smaller ones when more lies free at the end of the heap.
+KEEP = {MMAP_THRESHOLD: 2**28, TRIM_THRESHOLD: 2**29}
+USUAL = {MMAP_THRESHOLD: 2**25, TRIM_THRESHOLD: 2**26}  # the highest ones that glibc comes to by itself
 
 
-def keep_memory():
-    """Let this process keep up to half a gigabyte of what it has freed, in pieces of up to a quarter, with glibc.
+@contextlib.contextmanager
+def kept_memory(batches):
+    """Within it this process keeps up to half a gigabyte of what it frees, if the `batches` are large ones.
 
-    With 4,096 images a step LeNet needs no more. A choice of the user, by one of glibc's environment variables, stays.
+    With 4,096 images a step LeNet needs no more. After it everything goes back to the system. Nothing changes without
+    glibc, or where the user has chosen otherwise, by one of glibc's environment variables.
     """
-    chosen = {"MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"} & os.environ.keys()
-    if sys.platform != "linux" or chosen or "_threshold" in os.environ.get("GLIBC_TUNABLES", ""):
+    libc = ctypes.CDLL(None) if sys.platform == "linux" else None
+    if not hasattr(libc, "mallopt") or not is_large(batches) or is_chosen():
+        yield
         return
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # other C libraries have none
-    if mallopt is not None:
-        mallopt(MMAP_THRESHOLD, 2**28)  # only a larger piece goes back when it is freed,
-        mallopt(TRIM_THRESHOLD, 2**29)  # and smaller ones when more than this lies free at the end of the heap
+    set_thresholds(libc, KEEP)
+    try:
+        yield
+    finally:
+        set_thresholds(libc, USUAL)
+        libc.malloc_trim(0)
+
+
+def is_large(batches):
+    """By the pixels of a batch; other iterators than the course's tell their `batch_size` at best, and no more."""
+    sides = (isinstance(batches, Batches) and batches.resize) or 28
+    height, width = sides if isinstance(sides, (tuple, list)) else (sides, sides)
+    size = getattr(batches, "batch_size", None)
+    return isinstance(size, int) and size * height * width > LARGE
+
+
+def is_chosen():
+    names = {"MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_"}
+    return bool(names & os.environ.keys()) or "_threshold" in os.environ.get("GLIBC_TUNABLES", "")
+
+
+def set_thresholds(libc, thresholds):
+    for name, size in thresholds.items():
+        libc.mallopt(name, size)

@@ -18,6 +18,7 @@ import torch
 from . import checks
 from .checkpoint import Checkpoint, CheckpointError, pack, unpack
 from .data import Batches
+from .memory import kept_memory
 from .quick import quick_layers
 from .stop import StopBetweenBatches
 from .team import Team
@@ -89,7 +90,8 @@ class Run:
         if animator:
             replay(history, animator)
         try:
-            with Requests(patient=self.team.size > 1) as asked, quick_layers(self.net):
+            patient = self.team.size > 1
+            with Requests(patient) as asked, quick_layers(self.net), kept_memory(self.train_iter):
                 while len(history) < num_epochs:
                     trained = self.train_epoch(animator, asked)
                     history.add(*trained, self.test(test_iter))

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from . import checks
 from .data import Batches
+from .memory import kept_memory
 from .model import evaluation_mode
 from .quick import quick_layers
 from .stop import StopBetweenBatches
@@ -228,7 +229,7 @@ def train_ch6(
 
         animator = Animator(xlabel="epoch", xlim=[0, num_epochs or 1], legend=["train loss", "train acc", "test acc"])
     try:
-        with StopBetweenBatches() as stop, quick_layers(net):
+        with StopBetweenBatches() as stop, quick_layers(net), kept_memory(train_iter):
             for epoch in range(num_epochs):
                 trained = run_epoch(net, train_iter, optimizer, device, history, animator, stop)
                 test_acc = evaluate(net, test_iter, device)
