@@ -28,18 +28,20 @@ SIDES = ("eager", "fused")
 def measure(side, batch, images, cores):
     """One epoch in this process, as a dict for the JSON file."""
     import lenet_utils as d2l  # before PyTorch, as a learner has it
+    from lenet_utils.memory import kept_memory
 
     device = d2l.try_gpu()
     run_epoch, train_iter, warm_up = prepare(d2l, side, batch, images, cores, device)
-    run_epoch(warm_up)
-    pages, begin = machine.page_faults(), time.perf_counter()
-    run_epoch(train_iter)
-    if device.type == "cuda":
-        import torch
+    with kept_memory(train_iter):  # as in `train_ch6`, once for all epochs
+        run_epoch(warm_up)
+        pages, begin = machine.page_faults(), time.perf_counter()
+        run_epoch(train_iter)
+        if device.type == "cuda":
+            import torch
 
-        torch.cuda.synchronize()
-    seconds = time.perf_counter() - begin
-    pages = machine.page_faults() - pages
+            torch.cuda.synchronize()
+        seconds = time.perf_counter() - begin
+        pages = machine.page_faults() - pages
     peak = round(machine.peak_memory())
     return {"seconds": round(seconds, 4), "peak_mb": peak, "page_faults": pages, "device": str(device)}
 
@@ -47,7 +49,7 @@ def measure(side, batch, images, cores):
 def prepare(d2l, side, batch, images, cores, device):
     import torch
 
-    from lenet_utils import data, fused, memory, stop, train
+    from lenet_utils import data, fused, stop, train
 
     torch.set_num_threads(cores)
     torch.manual_seed(0)
@@ -61,7 +63,7 @@ def prepare(d2l, side, batch, images, cores, device):
     optimizer = train.SGD(net.parameters(), 0.9)
 
     def run_epoch(batches):
-        with stop.StopBetweenBatches() as asked, train.quick_layers(net), memory.kept_memory(batches):
+        with stop.StopBetweenBatches() as asked, train.quick_layers(net):
             epoch(net, batches, optimizer, device, train.History(str(device)), None, asked)
 
     return run_epoch, train_iter, warm_up
