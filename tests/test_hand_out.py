@@ -116,6 +116,17 @@ def test_the_exercises_carry_nbgraders_metadata(path):
     assert notebook == marked, "run tools/exercise_cells.py"
 
 
+def test_a_chinese_course_for_nbgrader_has_the_same_code(tmp_path):
+    hand_out.hand_out(tmp_path / "english", nbgrader=True)
+    hand_out.hand_out(tmp_path / "chinese", nbgrader=True, chinese=True)
+    for path in NOTEBOOKS:
+        place = pathlib.Path("source", path.stem, path.name)
+        english, chinese = (read(tmp_path / language / place)["cells"] for language in ("english", "chinese"))
+        code = [cell for cell in chinese if "outputs" in cell]
+        assert code == [cell for cell in english if "outputs" in cell]
+        assert "### BEGIN SOLUTION" in "".join(map(source, code))
+
+
 def test_nbgraders_ids_are_unique():
     cells = [cell for path in NOTEBOOKS for cell in read(path)["cells"]]
     ids = [cell["metadata"]["nbgrader"]["grade_id"] for cell in cells if "nbgrader" in cell["metadata"]]
