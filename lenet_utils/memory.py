@@ -9,6 +9,7 @@ the time (`benchmarks/memory.py`).
 import contextlib
 import ctypes
 import os
+import re
 import sys
 
 from .data import Batches
@@ -24,11 +25,12 @@ USUAL = {MMAP_THRESHOLD: 2**25, TRIM_THRESHOLD: 2**26}  # the highest ones that 
 def kept_memory(batches):
     """Within it this process keeps up to half a gigabyte of what it frees, if the `batches` are large ones.
 
-    With 4,096 images a step LeNet needs no more. After it everything goes back to the system. Nothing changes without
-    glibc, or where the user has chosen otherwise, by one of glibc's environment variables.
+    With 4,096 images a step LeNet needs no more. After it everything goes back to the system; so of two within each
+    other the first to end ends both. Nothing changes without glibc, or where the user has chosen otherwise, by one of
+    glibc's environment variables.
     """
     libc = ctypes.CDLL(None) if sys.platform == "linux" else None
-    if not hasattr(libc, "mallopt") or not is_large(batches) or is_chosen():
+    if not hasattr(libc, "malloc_trim") or not is_large(batches) or is_chosen():
         yield
         return
     set_thresholds(libc, KEEP)
@@ -41,17 +43,19 @@ def kept_memory(batches):
 
 def is_large(batches):
     """By the pixels of a batch; other iterators than the course's tell their `batch_size` at best, and no more."""
-    sides = (isinstance(batches, Batches) and batches.resize) or 28
-    height, width = sides if isinstance(sides, (tuple, list)) else (sides, sides)
-    size = getattr(batches, "batch_size", None)
+    size, sides = getattr(batches, "batch_size", None), 28
+    if isinstance(batches, Batches):
+        sides = batches.resize or batches.images.shape[1:]
+    height, width = (sides, sides) if isinstance(sides, int) else (sides[0], sides[-1])
     return isinstance(size, int) and size * height * width > LARGE
 
 
 def is_chosen():
     names = {"MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_"}
-    return bool(names & os.environ.keys()) or "_threshold" in os.environ.get("GLIBC_TUNABLES", "")
+    tunables = os.environ.get("GLIBC_TUNABLES", "")
+    return bool(names & os.environ.keys()) or bool(re.search(r"malloc\.(mmap|trim)_threshold", tunables))
 
 
 def set_thresholds(libc, thresholds):
     for name, size in thresholds.items():
-        libc.mallopt(name, size)
+        libc.mallopt(name, size) or libc.mallopt(name, USUAL[name])  # glibc before 2.35 refuses pieces above 32 MB

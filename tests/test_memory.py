@@ -7,7 +7,7 @@ import types
 import pytest
 import torch
 
-from lenet_utils import memory
+from lenet_utils import lenet, memory, train_ch6
 from lenet_utils.data import Batches
 from lenet_utils.memory import is_large, kept_memory
 
@@ -73,6 +73,7 @@ class Library:
 
     def mallopt(self, name, value):
         self.asked.append((name, value))
+        return 1
 
     def malloc_trim(self, pad):
         self.asked.append("trim")
@@ -107,10 +108,39 @@ def test_small_batches_change_nothing(library):
     assert library.asked == []
 
 
-def test_another_c_library_is_left_alone(monkeypatch):
-    monkeypatch.setattr(ctypes, "CDLL", lambda name: object())  # without mallopt
+def test_where_such_large_pieces_are_refused_the_largest_possible_ones_are_kept(library, monkeypatch):
+    """As glibc before 2.35 does."""
+    usual = memory.USUAL[memory.MMAP_THRESHOLD]
+    monkeypatch.setattr(library, "mallopt", lambda name, value: library.asked.append((name, value)) or value != 2**28)
+    with kept_memory(batches(257)):
+        assert dict(library.asked) == {**memory.KEEP, memory.MMAP_THRESHOLD: usual}
+
+
+@pytest.mark.parametrize(
+    "name, value", [("MALLOC_MMAP_THRESHOLD_", "1"), ("GLIBC_TUNABLES", "glibc.malloc.trim_threshold=1")]
+)
+def test_where_the_user_has_chosen_nothing_is_asked(library, monkeypatch, name, value):
+    monkeypatch.setenv(name, value)
+    with kept_memory(batches(257)):
+        pass
+    assert library.asked == []
+
+
+def test_another_choice_is_none(library, monkeypatch):
+    monkeypatch.setenv("GLIBC_TUNABLES", "glibc.cpu.x86_non_temporal_threshold=1")
+    with kept_memory(batches(257)):
+        assert library.asked
+
+
+def test_another_c_library_is_left_alone(library, monkeypatch):
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: object())  # without malloc_trim
     with kept_memory(batches(4096)):
         pass
+
+
+def test_a_run_that_is_kept_keeps_its_memory_too(library, tmp_path):
+    train_ch6(lenet(), batches(257), batches(257), 1, 0.9, "cpu", animator=False, checkpoint=tmp_path / "run")
+    assert library.asked[-1] == "trim"
 
 
 @pytest.mark.parametrize(
@@ -119,6 +149,8 @@ def test_another_c_library_is_left_alone(monkeypatch):
         (batches(256), False),
         (batches(257), True),
         (batches(32, resize=96), True),
+        (batches(32, resize=[96]), True),
+        (Batches(torch.zeros(1, 96, 96), torch.zeros(1, dtype=torch.int64), 32), True),
         (batches(3, resize=(224, 224)), False),
         (batches(4, resize=(224, 225)), True),
         (torch.utils.data.DataLoader(range(9), batch_size=512), True),

@@ -62,7 +62,7 @@ COMPUTED = {
 }
 
 
-def name(path):
+def with_folder(path):
     return f"{path.parent.name}/{path.stem}"
 
 
@@ -202,18 +202,18 @@ def test_there_are_notebooks():
     assert [path.name[0] for path in NOTEBOOKS[:5]] == ["0", "1", "2", "3", "4"]
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=name)
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=with_folder)
 @pytest.mark.parametrize("fault", CHECKS)
 def test_no(fault, path):
     assert not list(CHECKS[fault](read(path)))
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=name)
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=with_folder)
 def test_no_broken_links(path):
     assert not list(broken_links(path, read(path)))
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=name)
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=with_folder)
 def test_size(path):
     assert path.stat().st_size < LIMIT
 

@@ -3,15 +3,16 @@
 A notebook in notebooks/zh is its English twin, cell by cell, with its texts in Chinese. Everything else is copied: the
 code, its outputs, the slides. A translated cell keeps in its metadata, as `english`, a digest of the text that it was
 translated from. Where that text has changed since, or a number, a formula, a link or a piece of code was lost on the
-way, the tool names the cell and ends with 1. Translate it in JupyterLab, then say so: `uv run tools/chinese.py --done`.
-So with the teacher's guide, into which benchmarks write what they measured: these parts are copied, and its digest
-stands in its last line.
+way, the tool names the cell and ends with 1. Translate it in JupyterLab, then say so: `uv run tools/chinese.py --done
+1_reshape`. So with the teacher's guide, into which benchmarks write what they measured: these parts are copied, and its
+digest stands in its last line.
 """
 
 import argparse
 import collections
 import hashlib
 import json
+import os
 import pathlib
 import re
 import sys
@@ -21,7 +22,7 @@ from markdown_it import MarkdownIt
 ENGLISH = pathlib.Path(__file__).parent.parent / "notebooks"
 CHINESE = ENGLISH / "zh"
 GUIDES = ENGLISH / "README.md", CHINESE / "guide.md"
-BADGES = re.compile(r"^\[!\[Open in Colab\].*\n?", re.MULTILINE)  # by launch_links.py, others in each language
+BADGES = re.compile(r"\n\[!\[Open in Colab\].*\n?")  # by launch_links.py, others in each language
 FENCE = re.compile(r"```.*?```", re.DOTALL)
 FORMULA = re.compile(r"\$\$.*?\$\$|\$[^$\n]+\$", re.DOTALL)
 CODE = re.compile(r"`[^`\n]+`")
@@ -32,10 +33,11 @@ MARKS = {
     "heading": re.compile(r"^#+ ", re.MULTILINE),
     "item of a list": re.compile(r"^ *(?:-|\d+\.) ", re.MULTILINE),
     "row of a table": re.compile(r"^\|.*\|$", re.MULTILINE),
-    "fold": re.compile(r"</?(?:details|summary)>"),
+    "fold": re.compile(r"</?(?:details|summary)\b[^>]*>"),
+    "picture": re.compile(r"!\["),
 }
 WRITTEN = re.compile(r"<!-- (.+?) -->\n(.*?)<!-- end of \1 -->", re.DOTALL)  # by benchmarks
-DIGEST = re.compile(r"<!-- english: (\w+) -->\n")
+DIGEST = re.compile(r"<!-- english: (\w+) -->\n?")
 MARKDOWN = MarkdownIt("commonmark").enable("table")
 
 
@@ -52,6 +54,16 @@ def in_step(english, chinese):
     """The notebook `english` with the texts of `chinese`; where that has none yet, the English one."""
     known = {cell["id"]: cell for cell in chinese["cells"] if cell["cell_type"] == "markdown"}
     return {**english, "cells": [translated(cell, known.get(cell["id"])) for cell in english["cells"]]}
+
+
+def left_over(english, chinese):
+    """The text cells of `chinese` that `english` doesn't have. Raises ValueError for one that was never in it."""
+    known = {cell["id"] for cell in english["cells"]}
+    left = [cell for cell in chinese["cells"] if cell["cell_type"] == "markdown" and cell["id"] not in known]
+    for cell in left:
+        if "english" not in cell["metadata"]:
+            raise ValueError(f"expected only cells of the English notebook, got {source(cell)!r}: add it there first")
+    return left
 
 
 def translated(cell, chinese):
@@ -75,7 +87,11 @@ def faults(english, chinese):
     for cell, ours in zip(english["cells"], chinese["cells"], strict=True):
         if cell["cell_type"] == "markdown":
             for fault in faults_of_cell(cell, ours):
-                yield f"cell {cell['id']} ({source(ours).splitlines()[0][:40]}): {fault}"
+                yield f"cell {cell['id']} ({beginning(ours)}): {fault}"
+
+
+def beginning(cell):
+    return source(cell).partition("\n")[0][:40]
 
 
 def faults_of_cell(english, chinese):
@@ -88,7 +104,10 @@ def faults_of_cell(english, chinese):
 
 
 def faults_of_text(english, chinese):
-    """What a translation may not lose or add, and what a Chinese text looks like."""
+    """What a translation may not lose or add, and what a Chinese text looks like.
+
+    A number is lost when it stands nowhere in the text any more.
+    """
     ours, theirs = parts(chinese), parts(english)
     theirs["link"] = collections.Counter(map(from_below, theirs["link"].elements()))
     for kind in ours:
@@ -103,6 +122,7 @@ def parts(text):
     """Everything in a text that is the same in both languages: {kind: a Counter}."""
     found = {"block of code": FENCE.findall(text)}
     text = FENCE.sub(" ", text)
+    found["bold part"] = ["**"] * sum(token.type == "strong_open" for token in inline(FORMULA.sub("x", text)))
     found |= {name: [mark.strip() for mark in pattern.findall(text)] for name, pattern in MARKS.items()}
     found["row of a table"] = [row.count("|") for row in found["row of a table"]]
     found["item of a list"] = ["-" if mark == "-" else "1." for mark in found["item of a list"]]
@@ -111,7 +131,6 @@ def parts(text):
     found["code"] = CODE.findall(text)
     text = CODE.sub(" ", text)
     found["link"] = LINK.findall(text)
-    found["bold part"] = ["**"] * sum(token.type == "strong_open" for token in inline(text))
     found["number"] = set(NUMBER.findall(LINK.sub(" ", text)))
     return {kind: collections.Counter(values) for kind, values in found.items()}
 
@@ -130,7 +149,7 @@ def from_below(target):
 
 
 def faults_of_typography(text):
-    # Beside Chinese punctuation, Markdown takes ** for the end of bold only before a space or the end of a line.
+    # Behind Chinese punctuation, Markdown takes ** for the end of bold only before a space, a mark or a new line.
     for token in inline(FORMULA.sub("x", FENCE.sub(" ", text))):
         if token.type == "text" and "**" in token.content:
             yield f"** that is not seen as such in {token.content[:40]!r}"
@@ -153,10 +172,14 @@ def guide_in_step(english, chinese):
 
 
 def guide_with_digest(english, chinese):
-    return DIGEST.sub("", chinese) + f"<!-- english: {digest(WRITTEN.sub('', english))} -->\n"
+    return DIGEST.sub("", chinese).rstrip("\n") + f"\n<!-- english: {digest(WRITTEN.sub('', english))} -->\n"
 
 
 def faults_of_guide(english, chinese):
+    written = [sorted(found[1] for found in WRITTEN.finditer(text)) for text in (english, chinese)]
+    if written[0] != written[1]:
+        places = ", ".join(written[0])
+        yield f"expected places for what benchmarks write, {places}, got {', '.join(written[1]) or 'none'}"
     english = WRITTEN.sub("", english)
     if DIGEST.findall(chinese) != [digest(english)]:
         yield "the English text has changed since it was translated"
@@ -170,16 +193,21 @@ def read(path):
 def write(path, text):
     if not path.exists() or path.read_text("utf-8") != text:
         path.parent.mkdir(exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+        beside = path.with_suffix(".unfinished")  # a full disk, or a Stop, leaves the translation as it was
+        beside.write_text(text, encoding="utf-8")
+        os.replace(beside, path)
 
 
 def bring_notebook(english, chinese, done):
     """Bring one notebook in step, on the disk; returns its faults. `done`: its texts are translated."""
-    english, ours = read(english), read(chinese) if chinese.exists() else {"cells": []}
-    ours = in_step(english, ours)
+    english, before = read(english), read(chinese) if chinese.exists() else {"cells": []}
+    gone = [
+        f"cell {cell['id']} is no longer in English, taken out: {source(cell)}" for cell in left_over(english, before)
+    ]
+    ours = in_step(english, before)
     ours = with_digests(english, ours) if done else ours
     write(chinese, json.dumps(ours, indent=1, ensure_ascii=False) + "\n")
-    return list(faults(english, ours))
+    return gone + list(faults(english, ours))
 
 
 def bring_guide(english, chinese, done):
@@ -193,16 +221,24 @@ def bring_guide(english, chinese, done):
 def main(arguments=None, folders=(ENGLISH, CHINESE), guides=GUIDES):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME", help="e.g. 1_reshape, or guide; by default all")
-    parser.add_argument("--done", action="store_true", help="the Chinese texts say now what the English ones say")
+    parser.add_argument("--done", action="store_true", help="the Chinese of NAME says now what the English says")
     asked = parser.parse_args(arguments)
-    red = False
-    for name in asked.names or [*sorted(path.stem for path in folders[0].glob("*.ipynb")), "guide"]:
-        paths = [folder / f"{name}.ipynb" for folder in folders]
-        found = bring_guide(*guides, asked.done) if name == "guide" else bring_notebook(*paths, asked.done)
-        for fault in found:
+    there = [*sorted(path.stem for path in folders[0].glob("*.ipynb")), "guide"]
+    if not set(asked.names) <= set(there):
+        parser.error(f"expected names among {', '.join(there)}, got {' '.join(asked.names)}")
+    if asked.done and not asked.names:
+        parser.error("expected the names of what has been translated, got none")
+    found = False
+    for name in asked.names or there:
+        paths = guides if name == "guide" else [folder / f"{name}.ipynb" for folder in folders]
+        try:
+            named = (bring_guide if name == "guide" else bring_notebook)(*paths, asked.done)
+        except (OSError, ValueError) as problem:
+            sys.exit(f"{name}: {problem}")
+        for fault in named:
             print(f"{name}: {fault}")
-            red = True
-    sys.exit(red)
+            found = True
+    sys.exit(1 if found else 0)
 
 
 if __name__ == "__main__":

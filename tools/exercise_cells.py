@@ -2,8 +2,8 @@
 
 An exercise is four cells in a row: a text that begins with a heading like `### 1. Predict: a title`; a code cell with
 the tag `exercise`, whose stub the learner replaces; a code cell with the tag `check`; and a text in <details>, the
-solution, with a complete replacement of the stub as its first block of Python. Authors write these, in English or in
-Chinese; the metadata for nbgrader follow from them. The tools that hand the notebooks out, and the tests, find the
+solution, with a complete replacement of the stub as its first block of Python. Authors write these; the metadata for
+nbgrader follow from them, and chinese.py copies them. The tools that hand the notebooks out, and the tests, find the
 exercises here.
 """
 

@@ -2,7 +2,7 @@
 
 With `--nbgrader` the folder becomes a course for nbgrader instead: an assignment for each notebook, in which the
 solutions stand where nbgrader looks for them, so that `nbgrader generate_assignment 1_reshape` takes them out.
-With `--chinese` it is the notebooks in Chinese.
+With `--chinese` the notebooks in Chinese are handed out.
 The folder has to be new or empty, so nobody's work is overwritten; and it appears whole or not at all.
 """
 
