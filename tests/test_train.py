@@ -413,8 +413,45 @@ def test_sgd_leaves_weights_without_a_gradient_alone():
 # Parity with d2l
 
 
+class BatchNormByHand(nn.Module):
+    """As the book writes it: running averages that are no buffers, and gradients that tell training from testing."""
+
+    def __init__(self, channels):
+        super().__init__()
+        self.gamma = nn.Parameter(torch.ones(1, channels, 1, 1))
+        self.mean = torch.zeros(1, channels, 1, 1)
+
+    def forward(self, X):
+        if torch.is_grad_enabled():
+            self.mean = 0.9 * self.mean + 0.1 * X.mean(dim=(0, 2, 3), keepdim=True).detach()
+        return self.gamma * (X - self.mean)
+
+
+class Block(nn.Module):
+    """Paths side by side, as in GoogLeNet, to which the input is added in place, as in ResNet."""
+
+    def __init__(self, channels):
+        super().__init__()
+        self.left = nn.Conv2d(channels, channels // 2, kernel_size=3, padding=1)
+        self.right = nn.Sequential(nn.MaxPool2d(3, stride=1, padding=1), nn.Conv2d(channels, channels // 2, 1))
+
+    def forward(self, X):
+        Y = torch.cat([self.left(X), self.right(X)], dim=1)
+        Y += X
+        return Y.relu()
+
+
+def modern_net():
+    """The kinds of layers in the book's chapters on modern networks."""
+    return nn.Sequential(
+        *(nn.Conv2d(1, 8, kernel_size=7, stride=2, padding=3), BatchNormByHand(8), nn.ReLU(), nn.MaxPool2d(3, 2, 1)),
+        *(Block(8), nn.BatchNorm2d(8), nn.AvgPool2d(2, 2), nn.Dropout(0.5)),
+        *(nn.Conv2d(8, 10, kernel_size=1), nn.AdaptiveAvgPool2d(1), nn.Flatten()),
+    )
+
+
 @pytest.mark.parametrize("sizes", [[16] * 5, [16] * 9 + [7]], ids=["five batches", "ten, uneven"])
-@pytest.mark.parametrize("make_net", [lenet, mixed_net], ids=["LeNet", "frozen parts"])
+@pytest.mark.parametrize("make_net", [lenet, mixed_net, modern_net], ids=["LeNet", "frozen parts", "modern"])
 def test_two_epochs_equal_d2ls_to_the_bit(book, monkeypatch, capsys, sizes, make_net):
     drawn = Recorder()
     monkeypatch.setattr(book, "Animator", lambda *_, **__: drawn)
