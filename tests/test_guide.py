@@ -12,6 +12,7 @@ COURSE = pathlib.Path(__file__).parent.parent
 GUIDE = (COURSE / "notebooks" / "README.md").read_text("utf-8")
 README = (COURSE / "README.md").read_text("utf-8")
 BENCHMARKS = (COURSE / "benchmarks" / "README.md").read_text("utf-8")
+CONTRIBUTING = (COURSE / "CONTRIBUTING.md").read_text("utf-8")
 RESULTS = COURSE / "benchmarks" / "results"
 NOTEBOOKS = sorted(path.stem for path in (COURSE / "notebooks").glob("*.ipynb"))
 GIGABYTE = 1000  # in MB; Binder guarantees one
@@ -69,3 +70,19 @@ def test_the_readme_has_the_measured_times():
 def test_the_guide_speaks_of_each_notebook(name):
     section = re.search(rf"^### (?:{name[0]}\.|The {name}) .*?(?=^##)", GUIDE, re.MULTILINE | re.DOTALL)[0]
     assert "*Goal:*" in section and "| they think | what helps |" in section and "*Ask:*" in section
+
+
+def test_maintainers_are_told_of_every_module():
+    tables = [line for line in CONTRIBUTING.split("## Where everything stands")[1].splitlines() if line[:1] == "|"]
+    named = {name for line in tables for name in re.findall(r"`([\w/]+(?:\.py|\.c|/))`", line)}
+    modules = COURSE / "lenet_utils"
+    assert [name for name in named if not (modules / name).exists()] == []
+    there = {path.name for path in modules.glob("*.py")} | {f"{path.parent.name}/" for path in modules.glob("*/*.py")}
+    assert there - {"__init__.py"} <= named
+
+
+@pytest.mark.parametrize("folder", ["tools", "benchmarks"])
+def test_every_program_is_named_where_one_looks_for_it(folder):
+    programs = {path.name for path in (COURSE / folder).glob("*.py")} - {"machine.py"}  # which others import
+    pages = {"tools": README + GUIDE + CONTRIBUTING, "benchmarks": BENCHMARKS}
+    assert [name for name in programs if f"{folder}/{name}" not in pages[folder]] == []
