@@ -632,7 +632,8 @@ def test_both_languages_have_the_same_labels_with_the_same_places():
 
 
 def test_every_label_is_used_and_every_used_one_is_there():
-    code = "".join(path.read_text(encoding="utf-8") for path in WEB.glob("*.*") if path.suffix in (".js", ".html"))
+    paths = [path for path in WEB.glob("*.*") if path.suffix in (".js", ".html")] + [pathlib.Path(document.__file__)]
+    code = "".join(path.read_text(encoding="utf-8") for path in paths)
     keys = set(document.words()["en"])
     used = set(re.findall(r'(?:say\(|data-say=|data-label=)"([\w.]+)"', code))
     assert used <= keys
@@ -727,6 +728,20 @@ def test_without_scripts_a_picture_stands_in(where, net, data, opened, tmp_path)
     image.evaluate("(image) => image.decode()")
     seen = Image.open(io.BytesIO(page.screenshot(clip=image.bounding_box()))).convert("L")
     assert np.mean(np.asarray(seen) < 20) > 0.02  # the black ground of the boot, so no frame lies over it
+
+
+@pytest.mark.browser
+def test_where_the_page_cannot_start_a_picture_stays_and_a_sentence_says_why(browser, saved):
+    context = browser.new_context()
+    context.add_init_script("delete Element.prototype.replaceChildren")  # as in Safari before 14
+    page, errors = context.new_page(), []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.goto(saved.as_uri())
+    page.get_by_text("This is only a picture of the page.").wait_for()
+    assert page.get_by_alt_text("The network's answer to picture 0").is_visible()
+    assert "replaceChildren" in errors[0]
+    assert not page.locator("#page").is_visible()
+    context.close()
 
 
 def test_the_bundle_has_html_a_picture_and_a_description(net, data):

@@ -49,7 +49,9 @@ def policy(*inline):
 
 
 def document(packed, title, still=""):
-    """The complete page. `still`: HTML to show until, or unless, the script runs."""
+    """The complete page. `still`: HTML to show until, or unless, the script runs; a sentence then says why."""
+    if still:
+        still = f'<div id="still">{still}<p>{words()[packed["language"]]["picture.only"]}</p></div>'
     parts = {
         "language": packed["language"],
         "title": html.escape(title),

@@ -57,7 +57,7 @@ class LivePage:
         from .document import document
 
         still = re.sub(r' style="[^"]*"', "", self._still())  # the page's policy allows no style but its own
-        return document(self._packed, self.title, f'<div id="still">{still}</div>')
+        return document(self._packed, self.title, still)
 
     def save(self, path):
         """Write the page to `path`, whole or not at all, and return the path."""

@@ -261,7 +261,6 @@ function start() {
   const dark = matchMedia("(prefers-color-scheme: dark)");
   dark.onchange = () => setTheme(dark.matches ? "dark" : "light");
   find("theme").onclick = () => setTheme(document.documentElement.dataset.theme === "dark" ? "light" : "dark");
-  document.documentElement.classList.add("live");
   setTheme(dark.matches ? "dark" : "light");
   find("to-one").onclick = () => find("one").scrollIntoView();
   rove(find("pictures"), "button", (button) => button.click());
@@ -270,6 +269,7 @@ function start() {
   app.pinned = { layer: 0, index: 0 };
   app.pinned = firstUnit();
   rebuild();
+  document.documentElement.classList.add("live"); // not before: where that failed, the picture stays in its place
   judgeAll();
 }
 
