@@ -534,13 +534,25 @@ NAMELESS = """() => [...document.querySelectorAll("button, input:not([hidden]), 
     .map((element) => element.outerHTML)"""
 
 
+# Chromium's keyboard reaches what scrolls by itself; Safari's does not.
+SCROLLS = """() => [...document.querySelectorAll("#page *")].filter((element) =>
+    getComputedStyle(element).overflowY === "auto" && element.scrollHeight > element.clientHeight)"""
+UNREACHED = f"() => ({SCROLLS})().filter((element) => !element.matches('[tabindex], :has(button)')).map(String)"
+
+
 @pytest.mark.browser
 def test_every_control_has_a_name_and_the_network_one_tab_stop(opened):
-    page = opened()
+    page, scrolling = opened(), 0
     for layer in range(13):
         page.evaluate("(layer) => lenet.pin({ layer, index: 3 })", layer)
+        for element in page.locator(".written:not([open]) summary").all():
+            element.click()
         assert page.locator('#layers [role="slider"][tabindex="0"]').count() == 1
         assert page.evaluate(NAMELESS) == []
+        assert page.locator('[aria-hidden]:not([aria-hidden="true"])').count() == 0  # "" hides nothing
+        scrolling += page.evaluate(f"() => ({SCROLLS})().length")
+        assert page.evaluate(UNREACHED) == []
+    assert scrolling > 0
 
 
 def luminance(colour):

@@ -213,7 +213,7 @@ function writeConvolution(app, at, index, facts) {
 }
 
 function sign(text) {
-  return make("span", { class: "sign", "aria-hidden": true }, text);
+  return make("span", { class: "sign", "aria-hidden": "true" }, text);
 }
 
 /** A window's numbers as a table whose cells have their colours. */
@@ -296,7 +296,7 @@ function writtenOut(terms, facts) {
     "details",
     { class: "written", open: find("what").querySelector("details")?.open },
     make("summary", { "data-key": "written" }, say("written", { count: terms.length })),
-    make("p", {}, whole),
+    make("p", { tabindex: 0, "data-key": "line" }, whole), // it scrolls: in Safari by keyboard only so
     make("p", { class: "hint" }, say("rounded")),
   );
 }
@@ -375,7 +375,7 @@ function contributionRow(name, one, scale) {
     {},
     make("th", { scope: "row" }, name),
     ...numbers,
-    make("td", { class: "bar-cell", "aria-hidden": true }, make("span", {}, bar)),
+    make("td", { class: "bar-cell", "aria-hidden": "true" }, make("span", {}, bar)),
   );
 }
 
