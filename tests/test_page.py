@@ -25,7 +25,7 @@ from lenet_utils.page.read_net import read_net
 
 WEB = document.WEB
 EVIL = "</script><img src=x onerror=\"hacked=1\"> & 'quoted' <!--"
-WIDTHS = (360, 800, 1280, 1920)
+WIDTHS = (360, 640, 720, 800, 1280, 1920)  # 640: a window of 1280 at twice the size
 
 
 class TheNotesReshape(nn.Module):

@@ -67,7 +67,7 @@ def document(packed, title, still=""):
 
 # The frame's height from each width of the notebook's output on, in CSS pixels. A frame cannot grow with its content
 # without a script around it: from 640 on this is what a LeNet needs, below it a window to scroll in, as on a phone.
-HEIGHTS = {0: 800, 640: 2660, 700: 2480, 760: 2300, 1000: 2200, 1080: 1700, 1260: 1480, 1840: 1740}
+HEIGHTS = {0: 800, 640: 2740, 700: 2520, 720: 2300, 1000: 2200, 1080: 1700, 1260: 1480, 1840: 1740}
 
 
 def embedded(page, still):
