@@ -71,18 +71,31 @@ def bundle(figure):
 
 
 class LivePicture:
-    """One output of the running cell, whose picture `show` replaces in place."""
+    """One output of the running cell: `show` replaces its picture in place, `finish` makes it the one to keep."""
 
     def __init__(self):
-        self._handle = None
+        self._handle, self._last = None, None  # IPython's, and the newest picture's bundle
 
     def show(self, figure):
+        before, self._last = self._last, bundle(figure)
+        self._send(over(self._last, before) if before else self._last)
+
+    def finish(self):
+        self._send(self._last)
+
+    def _send(self, data):
         from IPython.display import display
 
         if self._handle is None:
-            self._handle = display(bundle(figure), raw=True, display_id=True)
+            self._handle = display(data, raw=True, display_id=True)
         else:
-            self._handle.update(bundle(figure), raw=True)
+            self._handle.update(data, raw=True)
+
+
+def over(new, before):
+    """The bundle `new`, with the picture of `before` behind its own: Firefox takes a moment to read a new one."""
+    behind = f'style="background: url(data:image/png;base64,{before["image/png"]}) 0 0 / 100% 100%; '
+    return new | {"text/html": new["text/html"].replace('style="', behind, 1)}
 
 
 def describe_figures():

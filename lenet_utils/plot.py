@@ -122,6 +122,7 @@ class CellOutput:
         """The cell ends: show the last points, and begin a new picture if another cell adds more."""
         kernel_shell().events.unregister("post_execute", self.flush_and_leave)
         self.flush()
+        self.picture.finish()
         self.picture = None
 
     def _at_end_of_cell(self, function):

@@ -199,8 +199,9 @@ WATCH = """() => {
     const panel = document.querySelector('.jp-WindowedPanel-outer');
     const look = () => {
         const image = area.querySelector('img');
-        window.seen.push([image ? image.src.length + image.src.slice(-400) : '', area.offsetHeight, panel.scrollTop]);
-        window.pictures.add(window.seen.at(-1)[0]);
+        const picture = image?.complete ? image.src.length + image.src.slice(-400) : '';
+        window.seen.push([picture, area.offsetHeight, panel.scrollTop]);
+        window.pictures.add(picture);
         window.watching = requestAnimationFrame(look);
     };
     look();

@@ -579,6 +579,28 @@ def test_only_the_cell_meant_to_fail_fails(cells):
     assert failing == {"an error"}
 
 
+def test_each_picture_lies_over_the_one_before_and_the_last_stands_alone(monkeypatch):
+    """Firefox shows a new picture some frames late; without the one behind it the curve would blink."""
+    sent = []
+    handle = types.SimpleNamespace(update=lambda data, raw: sent.append(data))
+    monkeypatch.setattr("IPython.display.display", lambda data, raw, display_id: sent.append(data) or handle)
+    live, animator = display.LivePicture(), Animator(xlabel='a style="', legend=["loss"])
+    alone = []
+    for i in range(3):
+        animator.add(i, i)
+        live.show(animator.draw())
+        alone.append(display.bundle(animator.fig))
+    live.finish()
+
+    assert sent[0] == alone[0] and sent[3] == alone[2]
+    for i in (1, 2):
+        image = only_image(sent[i].pop("text/html"))
+        behind = f"background: url(data:image/png;base64,{alone[i - 1]['image/png']}) 0 0 / 100% 100%; "
+        expected = only_image(alone[i].pop("text/html"))
+        assert image == expected | {"style": behind + expected["style"]}
+        assert sent[i] == alone[i]
+
+
 def test_a_loop_without_flush_leaves_one_picture(cells, kernel_run):
     (output,) = cells["loop"]
     assert output.output_type == "display_data"
