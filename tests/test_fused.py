@@ -374,6 +374,19 @@ def test_as_many_threads_as_pytorch_may_use(threads):
     assert losses == pytest.approx([losses[0]] * 4, rel=1e-6)
 
 
+# The C itself
+
+
+@pytest.mark.parametrize("name", ["gcc", "clang"])
+def test_compilers_have_nothing_to_complain_about(name):
+    compiler = shutil.which(name)
+    if compiler is None:
+        pytest.skip(f"there is no {name} on this machine's PATH")
+    wanted = ["-Wall", "-Wextra", "-fsyntax-only"]
+    done = subprocess.run([compiler, *build.FLAGS, *wanted, build.SOURCE], capture_output=True, text=True)
+    assert done.returncode == 0 and "lenet.c:" not in done.stderr, done.stderr
+
+
 # Where it cannot serve
 
 OTHERS = {

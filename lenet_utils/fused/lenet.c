@@ -27,6 +27,7 @@
 
 #include <math.h>
 #include <pthread.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -514,7 +515,7 @@ static void run(const parameters *at, const batch *of, int threads, worker *work
 /* ---- what Python calls ---- */
 
 int64_t lenet_bytes_per_thread(void) { return sizeof(worker); }
-int64_t lenet_gradient_offset(void) { return (char *)&((worker *)0)->gradient - (char *)0; }
+int64_t lenet_gradient_offset(void) { return offsetof(worker, gradient); }
 int64_t lenet_lanes(void) { return LANES; }
 int64_t lenet_most_threads(void) { return THREADS; }
 
