@@ -33,12 +33,17 @@ def describe():
 
 
 def cpu_model():
-    """The processor's name; with its family where the name has no number, as in "AMD EPYC", which is several."""
+    """The processor's name; with its family where the name has no number, as in "AMD EPYC", which is several.
+
+    64-bit ARM's have numbers instead of a name: "aarch64 (implementer 0x41, part 0xd0b)" is a Cortex-A76.
+    """
     try:
         lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:  # not Linux
         return platform.processor()
     about = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    if "model name" not in about and "CPU part" in about:
+        return f"{platform.machine()} (implementer {about['CPU implementer']}, part {about['CPU part']})"
     name = about.get("model name", platform.machine())
     return name if re.search(r"\d", name) or "cpu family" not in about else f"{name} (family {about['cpu family']})"
 

@@ -43,10 +43,14 @@ def test_runs_of_another_machine_do_not_mix(tmp_path, changed):
         machine.finished_runs(kept(tmp_path, **changed))
 
 
+ARM = "BogoMIPS\t: 108.00\nCPU implementer\t: 0x41\nCPU architecture: 8\nCPU variant\t: 0x4\nCPU part\t: 0xd0b\n"
+
+
 @pytest.mark.parametrize(("lines", "expected"), [
     ("model name\t: Some CPU 1234\ncpu family\t: 6\n", "Some CPU 1234"),
     ("cpu family\t: 26\nmodel name\t: AMD EPYC\nflags\t\t: fpu\n\ncpu family\t: 26\n", "AMD EPYC (family 26)"),
     ("processor\t: 0\nBogoMIPS\t: 50.00\n", machine.platform.machine()),
+    (ARM, f"{machine.platform.machine()} (implementer 0x41, part 0xd0b)"),
 ])  # fmt: skip
 def test_a_processor_whose_name_has_no_number_is_told_with_its_family(lines, expected, monkeypatch):
     monkeypatch.setattr(machine.pathlib.Path, "read_text", lambda path: lines)
