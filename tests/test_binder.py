@@ -30,7 +30,7 @@ D2L = requirements(PROJECT["tool"]["uv"]["dependency-metadata"][0]["requires-dis
 
 # What packages that pyproject.toml names need in all their versions, so that it need not be named.
 BROUGHT_ALONG = {
-    *("jupyter_client", "nbclient", "nbformat", "yaml"),  # by JupyterLab
+    *("jupyter_client", "nbclient", "nbformat", "websocket", "yaml"),  # by JupyterLab
     *("packaging", "tomli"),  # by pytest
     "tomllib",  # by Python from 3.11 on
     "triton",  # by PyTorch for NVIDIA's GPUs, and nothing else asks for it

@@ -1,7 +1,6 @@
 """The live page: what goes into it, and what it does in a real browser, with PyTorch as the oracle."""
 
 import base64
-import copy
 import html
 import io
 import os
@@ -9,17 +8,17 @@ import pathlib
 import re
 import shutil
 import subprocess
-import time
 from collections import OrderedDict
 
 import numpy as np
 import pytest
 import torch
+from live_page import NETS, TOO_WIDE, assert_same_outputs, grown, number, page_outputs, some_data, torch_outputs, until
 from torch import nn
 
 import lenet_utils
 from lenet_utils import explore, lenet
-from lenet_utils.data import LABELS, read_split
+from lenet_utils.data import LABELS
 from lenet_utils.page import document, live, pack, picture
 from lenet_utils.page.read_net import read_net
 
@@ -28,54 +27,9 @@ EVIL = "</script><img src=x onerror=\"hacked=1\"> & 'quoted' <!--"
 WIDTHS = (360, 640, 720, 800, 1280, 1920)  # 640: a window of 1280 at twice the size
 
 
-class TheNotesReshape(nn.Module):
-    def forward(self, x):
-        return x.view(-1, 1, 28, 28)
-
-
-TheNotesReshape.__name__ = "Reshape"  # as a learner who copies the note names it
-
-
-def notes_net():
-    """The study note's network: no activation between its last two linear layers."""
-    layers = [layer for i, layer in enumerate(lenet()) if i not in (0, 11)]
-    return nn.Sequential(TheNotesReshape(), *layers)
-
-
-def modern_net():
-    """ReLU and max pooling, and the other layers that the page knows."""
-    return nn.Sequential(
-        nn.Sequential(nn.Conv2d(1, 5, 3, stride=(2, 1), padding=(1, 2), bias=False), nn.BatchNorm2d(5)),
-        nn.MaxPool2d(3, stride=2, padding=1), nn.ReLU(),  # in this order, since below zero padding is not just zeros
-        nn.Sequential(nn.Conv2d(5, 12, (3, 2), padding="valid"), nn.Tanh(), nn.Dropout(), nn.AvgPool2d(2, padding=1)),
-        nn.Conv2d(12, 12, 3, padding="same"), nn.AdaptiveAvgPool2d(1),
-        nn.Flatten(), nn.Linear(12, 20), nn.BatchNorm1d(20), nn.ReLU(), nn.Identity(), nn.Linear(20, 10),
-    )  # fmt: skip
-
-
-NETS = {"the note's": notes_net, "the corrected one": lenet, "a modern one": modern_net}
-
-
-def grown(make_net):
-    """A net whose weights are large enough that its answers differ, and whose averages are not those of the start."""
-    torch.manual_seed(1)
-    net = make_net()
-    gain = 6 if any(isinstance(layer, nn.Sigmoid) for layer in net) else 2  # sigmoids flatten
-    for layer in net.modules():
-        if isinstance(layer, (nn.Conv2d, nn.Linear)):
-            nn.init.normal_(layer.weight, std=gain / layer.weight[0].numel() ** 0.5)
-        if isinstance(layer, (nn.BatchNorm1d, nn.BatchNorm2d)):
-            nn.init.uniform_(layer.running_mean)
-            nn.init.uniform_(layer.running_var, 0.2, 3)
-            nn.init.normal_(layer.weight)
-            nn.init.normal_(layer.bias)
-    return net.eval()
-
-
 @pytest.fixture(scope="module")
 def data():
-    images, labels = read_split("t10k")
-    return images[:20].unsqueeze(1).float().div(255), labels[:20]
+    return some_data()
 
 
 @pytest.fixture(scope="module")
@@ -114,51 +68,9 @@ def opened(browser, saved):
     assert troubles == []
 
 
-def torch_outputs(net, image):
-    """What comes out of each innermost layer of `net`, as a list of flat arrays; the picture first."""
-    outputs, X = [image.flatten().numpy()], image[None]
-    with torch.inference_mode():
-        for layer in [m for m in net.modules() if not any(m.children())]:
-            X = layer(X)
-            outputs.append(X.flatten().numpy())
-    return outputs
-
-
-def page_outputs(page):
-    """The same from the page, for the picture that it shows."""
-    packed = page.evaluate("""() => lenet.outputs.map((output) => {
-        const bytes = new Uint8Array(new Float32Array(output).buffer);
-        let text = "";
-        for (const byte of bytes) text += String.fromCharCode(byte);
-        return btoa(text);
-    })""")
-    return [np.frombuffer(base64.b64decode(text), "<f4") for text in packed]
-
-
-def assert_same_outputs(page, net, image, rtol=0):
-    # PyTorch's 64-bit result: its 32-bit one has rounding errors of its own, other ones in other versions.
-    expected, got = torch_outputs(copy.deepcopy(net).double(), image.double()), page_outputs(page)
-    expected = expected[len(expected) - len(got) :]  # a net that begins with Reshape: that is the picture
-    assert len(got) == len(expected)
-    for ours, theirs in zip(got, expected):
-        np.testing.assert_allclose(ours, theirs, rtol=rtol, atol=1e-4)
-
-
-def until(page, condition, seconds=10):
-    """Wait for a condition in the page; Playwright's own way evaluates text there, which the page's policy refuses."""
-    end = time.monotonic() + seconds
-    while not page.evaluate(condition):
-        assert time.monotonic() < end, condition
-        time.sleep(0.02)
-
-
 def notebook_around(page):
     """A page with the HTML of a notebook's output in it."""
     return f"<!doctype html><meta charset=utf-8><body style='margin: 0'>{page._repr_html_()}"
-
-
-def number(text):
-    return float(text.replace("−", "-").strip().removeprefix("= "))
 
 
 # ---- computing
@@ -592,11 +504,6 @@ def test_the_numbers_in_coloured_cells_can_be_read(opened):
         assert len(pairs) == 75
         for pair in pairs:
             assert contrast(*("#" + bytes(colour[:3]).hex() for colour in pair)) >= 4.5
-
-
-TOO_WIDE = """() => [...document.querySelectorAll("section *")].filter((element) =>
-    element.getBoundingClientRect().right > element.closest("section").getBoundingClientRect().right + 1)
-    .map((element) => element.outerHTML.slice(0, 120))"""
 
 
 @pytest.mark.browser
