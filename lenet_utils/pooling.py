@@ -7,6 +7,7 @@ a training step takes up to a quarter less time.
 """
 
 import functools
+import math
 import time
 
 import torch
@@ -109,7 +110,7 @@ def products_pay(shape, threads):
 
     `threads`: the number set. Other processors, other answers: some multiply quickly, others skip along rows.
     """
-    if shape[3] > WIDEST or shape.numel() < FEWEST:
+    if shape[3] > WIDEST or math.prod(shape) < FEWEST:
         return False
     random = torch.Generator().manual_seed(0)  # the learner's random numbers are not ours to use
     X = torch.rand(shape, generator=random, dtype=torch.float32, device="cpu")
