@@ -128,7 +128,7 @@ def test_the_time_is_the_best_of_several(monkeypatch):
 
 
 def test_a_few_windows_are_not_even_tried(products, no_trials_kept, monkeypatch):
-    """On an emulated ARM with SVE, products add some windows in another order; a trial on so few may miss it, by chance."""
+    """On an emulated ARM, products add some windows in another order; a trial on so few may miss it, by chance."""
     monkeypatch.setattr(pooling, "best_time", lambda way, X: float(way is not WAYS["by product"]))
     result_and_gradient(HalveByMean.apply, torch.rand(1, 1, 2, 4))
     assert products == []
