@@ -64,6 +64,7 @@ def grown(make_net):
 
 
 def some_data():
+    """The first test images, `(20, 1, 28, 28)`, and their labels."""
     images, labels = read_split("t10k")
     return images[:20].unsqueeze(1).float().div(255), labels[:20]
 

@@ -444,9 +444,9 @@ class Block(nn.Module):
 def modern_net():
     """The kinds of layers in the book's chapters on modern networks."""
     return nn.Sequential(
-        *(nn.Conv2d(1, 8, kernel_size=7, stride=2, padding=3), BatchNormByHand(8), nn.ReLU(), nn.MaxPool2d(3, 2, 1)),
-        *(Block(8), nn.BatchNorm2d(8), nn.AvgPool2d(2, 2), nn.Dropout(0.5)),
-        *(nn.Conv2d(8, 10, kernel_size=1), nn.AdaptiveAvgPool2d(1), nn.Flatten()),
+        *(nn.Conv2d(1, 8, kernel_size=7, padding=3), BatchNormByHand(8), nn.ReLU(), nn.MaxPool2d(3, 2, padding=1)),
+        *(Block(8), nn.BatchNorm2d(8), nn.AvgPool2d(2, 2), nn.Dropout(0.5)),  # (N, 8, 7, 7)
+        *(nn.Conv2d(8, 10, kernel_size=1, stride=2), nn.AdaptiveAvgPool2d(1), nn.Flatten()),
     )
 
 
