@@ -22,6 +22,7 @@ from lab_page import DONE, MINUTES, OUTPUTS, run_all, text_of
 pytestmark = [pytest.mark.environments, pytest.mark.browser]
 
 GUIDE = (environments.COURSE / "notebooks" / "README.md").read_text("utf-8")
+CHART = yaml.safe_load(re.search(r"```yaml\n(.*?)```", GUIDE, re.DOTALL)[1])
 IN_THE_IMAGE, HOME = "/srv/course", "/home/jovyan"  # as the guide's settings name them
 SETTINGS = """
 import pathlib
@@ -50,6 +51,35 @@ def first_start(spawner):
 
 c.Spawner.pre_spawn_hook = first_start
 """
+POD = """
+import asyncio
+import json
+import logging
+import sys
+
+from kubernetes_asyncio.client import ApiClient
+from kubespawner import KubeSpawner
+from traitlets.config import Config
+
+
+async def main():
+    logging.basicConfig()  # a setting that KubeSpawner does not know is worth a warning to it
+    spawner = KubeSpawner(config=Config(KubeSpawner=json.load(sys.stdin)), _mock=True)
+    pod = await spawner.get_pod_manifest()
+    async with ApiClient() as client:
+        print(json.dumps(client.sanitize_for_serialization(pod)))
+
+
+asyncio.run(main())
+"""
+NO_CLUSTER = """
+apiVersion: v1
+kind: Config
+current-context: none
+contexts: [{name: none, context: {cluster: none, user: none}}]
+clusters: [{name: none, cluster: {server: "http://127.0.0.1:9"}}]
+users: [{name: none, user: {}}]
+"""
 
 
 def free_ports(count):
@@ -65,9 +95,8 @@ class Hub:
     """A JupyterHub on this machine only, set up as the guide's lines for Kubernetes say."""
 
     def __init__(self, folder):
-        self.course, self.homes = folder / "course", folder / "homes"
-        chart = yaml.safe_load(re.search(r"```yaml\n(.*?)```", GUIDE, re.DOTALL)[1])
-        single = chart["singleuser"]
+        self.folder, self.course, self.homes = folder, folder / "course", folder / "homes"
+        single = CHART["singleuser"]
         command = single["lifecycleHooks"]["postStart"]["exec"]["command"]
         port, hub_port, proxy_port = free_ports(3)
         self.url = f"http://127.0.0.1:{port}"
@@ -78,7 +107,7 @@ class Hub:
             proxy=[str(folder / "node_modules" / ".bin" / "configurable-http-proxy")],
             homes=str(self.homes),
             environment={"PATH": environments.variables(folder)["PATH"], "PYTHONDONTWRITEBYTECODE": "1"},
-            notebook_dir=chart["hub"]["config"]["KubeSpawner"]["notebook_dir"].replace(
+            notebook_dir=CHART["hub"]["config"]["KubeSpawner"]["notebook_dir"].replace(
                 HOME, f"{self.homes}/{{username}}"
             ),
             default_url=single["defaultUrl"],
@@ -120,7 +149,7 @@ class Hub:
 def hub(browser, tmp_path_factory):
     if shutil.which("npm") is None:
         pytest.skip("npm, which brings the hub's proxy, is not installed")
-    folder = environments.make(tmp_path_factory.mktemp("hub"), "jupyterhub")
+    folder = environments.make(tmp_path_factory.mktemp("hub"), "jupyterhub", "jupyterhub-kubespawner")
     built = environments.run(folder, "./postBuild")
     assert built.returncode == 0, built.stdout + built.stderr
     fetch = ["npm", "install", "--silent", "--no-audit", "--no-fund", "--prefix", folder, "configurable-http-proxy"]
@@ -207,3 +236,38 @@ def test_the_course_is_the_one_in_the_image(hub, page):
     (outputs,) = page.evaluate(OUTPUTS)
     assert text_of(outputs) == f"{pathlib.Path(hub.course, 'lenet_utils', '__init__.py')}\n"
     assert json.loads((home / "0_start_here.ipynb").read_text("utf-8"))["nbformat"] == 4
+
+
+def test_kubernetes_gets_a_pod_with_all_of_this(hub):
+    """The pod that the real KubeSpawner asks a cluster for, given what the chart hands on to it from our lines."""
+    single = CHART["singleuser"]
+    handed_on = CHART["hub"]["config"]["KubeSpawner"] | {
+        "image": "{name}:{tag}".format(**single["image"]),
+        "default_url": single["defaultUrl"],
+        "lifecycle_hooks": single["lifecycleHooks"],
+        "mem_guarantee": single["memory"]["guarantee"],
+        "mem_limit": single["memory"]["limit"],
+        "cpu_guarantee": single["cpu"]["guarantee"],
+        "cpu_limit": single["cpu"]["limit"],
+    }
+    cluster = hub.folder / "no-cluster"
+    cluster.write_text(NO_CLUSTER)
+    done = subprocess.run(
+        [hub.folder / "venv" / "bin" / "python", "-c", POD],
+        env=environments.variables(hub.folder, KUBECONFIG=str(cluster)),
+        input=json.dumps(handed_on),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "not recognized" not in done.stderr, done.stderr
+    (container,) = json.loads(done.stdout)["spec"]["containers"]
+    variables = {variable["name"]: variable["value"] for variable in container["env"]}
+    assert container["image"] == "YOUR-REGISTRY/lenet:1"
+    assert container["lifecycle"] == single["lifecycleHooks"]
+    assert variables["JUPYTERHUB_ROOT_DIR"] == HOME
+    assert variables["JUPYTERHUB_DEFAULT_URL"] == single["defaultUrl"]
+    assert container["resources"] == {
+        "requests": {"cpu": 0.5, "memory": 2**30},
+        "limits": {"cpu": 2, "memory": 2**31},
+    }
