@@ -15,7 +15,9 @@ import urllib.request
 
 import environments
 import nbformat
+import psutil
 import pytest
+import servers
 import yaml
 from lab_page import DONE, MINUTES, OUTPUTS, run_all, text_of
 
@@ -118,7 +120,7 @@ class Hub:
         (state / "jupyterhub_config.py").write_text(settings)
         self.log = folder / "log"
         with self.log.open("w") as log:
-            self.process = subprocess.Popen(
+            self.process = psutil.Popen(
                 [folder / "venv" / "bin" / "jupyterhub"],
                 cwd=state,
                 env=environments.variables(folder),
@@ -141,8 +143,7 @@ class Hub:
         raise TimeoutError(self.log.read_text())
 
     def close(self):
-        self.process.terminate()  # the hub ends its proxy and the learners' servers, and gives each of these 65 s
-        self.process.wait(120)
+        servers.end(self.process)
 
 
 @pytest.fixture(scope="module")

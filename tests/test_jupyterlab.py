@@ -13,7 +13,9 @@ import time
 import urllib.request
 
 import nbformat
+import psutil
 import pytest
+import servers
 from lab_page import DONE, MINUTES, OUTPUTS, run_all, text_of
 
 pytestmark = pytest.mark.browser
@@ -48,7 +50,7 @@ class Lab:
         options = [f"--ServerApp.root_dir={self.root}", f"--IdentityProvider.token={TOKEN}", "--port=0", "--allow-root"]
         self.log = folder / "log"
         with self.log.open("w") as log:
-            self.process = subprocess.Popen(
+            self.process = psutil.Popen(
                 [
                     sys.executable,
                     "-m",
@@ -92,8 +94,7 @@ class Lab:
         nbformat.write(notebook, self.root / "notebooks" / name)
 
     def close(self):
-        self.process.terminate()
-        self.process.wait(30)
+        servers.end(self.process)
 
 
 @pytest.fixture(scope="module")

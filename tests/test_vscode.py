@@ -19,6 +19,7 @@ import environments
 import nbformat
 import psutil
 import pytest
+import servers
 from lab_page import MINUTES, text_of
 from playwright.sync_api import expect
 
@@ -137,13 +138,7 @@ class Code:
         return f"http://{self.address}/?folder={self.folder}&payload={json.dumps([file])}"
 
     def close(self):
-        """End the server, and whatever it has started."""
-        left = [self.process, *self.process.children(recursive=True)]
-        for signal in ("terminate", "kill"):
-            for process in left:
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    getattr(process, signal)()
-            _, left = psutil.wait_procs(left, timeout=10)
+        servers.end(self.process)
 
 
 @pytest.fixture(scope="module")
