@@ -120,8 +120,8 @@ class Torchrun:
     def __init__(self, processes, *arguments, max_restarts=0, module="lenet_utils.parallel", **environment):
         if os.name != "posix":
             raise NotImplementedError(
-                "torchrun cannot share work between processes on Windows, as PyTorch has no libuv-free store there: "
-                "use the Windows Subsystem for Linux, or read on without running this"
+                "torchrun cannot share work between processes on Windows, where PyTorch lacks the store (libuv) that "
+                "it asks for: use the Windows Subsystem for Linux, or read on without running this"
             )
         self.command = [
             sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={processes}",

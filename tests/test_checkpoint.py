@@ -79,7 +79,7 @@ def die():
 
 
 def press_stop():
-    os.kill(os.getpid(), signal.SIGINT)
+    signal.raise_signal(signal.SIGINT)
 
 
 # A run that goes on
@@ -206,10 +206,11 @@ def test_a_network_with_infinity_in_it_is_kept(tmp_path):
     assert Checkpoint(tmp_path).load()[1]["epoch"] == 1
 
 
+@pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="Windows has no SIGUSR1")
 @pytest.mark.parametrize("ask", ["signal", "method"])
 def test_a_save_on_request(tmp_path, ask):
     checkpoint = Checkpoint(tmp_path)
-    request = checkpoint.request if ask == "method" else lambda: os.kill(os.getpid(), signal.SIGUSR1)
+    request = checkpoint.request if ask == "method" else lambda: signal.raise_signal(signal.SIGUSR1)
     saved = []
     real = checkpoint.save
     checkpoint.save = lambda weights, state: saved.append((state["epoch"], state["batch"])) or real(weights, state)
@@ -423,6 +424,7 @@ def test_a_disk_in_trouble_later(tmp_path, monkeypatch, capsys, trouble):
 
 def test_a_file_that_really_cannot_grow(tmp_path, python):
     """The operating system's own limit in the middle of writing a file."""
+    pytest.importorskip("resource", reason="Windows has no such limit")
     said = python(
         f"""
 import resource

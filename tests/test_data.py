@@ -454,7 +454,7 @@ def good_files(tmp_path):
     folder = tmp_path / "good"
     folder.mkdir()
     for name in NAMES:
-        os.symlink(files.find(name).resolve(), folder / name)
+        shutil.copy(files.find(name), folder)
     return folder
 
 

@@ -1,8 +1,8 @@
 """`train_ch6` outside notebooks: piped to a file, in a terminal, over ssh without a display, and in IPython."""
 
+import contextlib
 import os
 import pathlib
-import pty
 import re
 import signal
 import subprocess
@@ -11,7 +11,11 @@ import time
 
 import pytest
 
+with contextlib.suppress(ImportError):
+    import pty  # not on Windows
+
 COURSE = pathlib.Path(__file__).parent.parent
+posix = pytest.mark.skipif(os.name != "posix", reason="Windows has neither such terminals nor such signals")
 SCRIPT = """
 import torch
 import lenet_utils as d2l
@@ -79,6 +83,7 @@ if __name__ == "__main__":
 """
 
 
+@posix
 def test_a_stop_that_the_workers_of_a_dataloader_hear_as_well(tmp_path):
     """Ctrl-C goes to all processes of a terminal; those that were spawned, as on macOS and Windows, end at once."""
     (tmp_path / "script.py").write_text(WORKERS)
@@ -109,6 +114,7 @@ def in_terminal(running, terminal):
         printed += part
 
 
+@posix
 def test_in_a_terminal(tmp_path):
     terminal, program_side = pty.openpty()
     running = start(tmp_path, stdout=program_side, stderr=program_side, env=environment(TERM="xterm-256color"))
@@ -133,6 +139,7 @@ def test_lines_come_while_it_trains(tmp_path):
     assert times[-1] - times[0] >= 2.5  # three pauses of a second, however fast or slow the machine
 
 
+@posix
 def test_ctrl_c_in_a_terminal(tmp_path):
     """The run ends between two batches, and the script goes on with the history."""
     terminal, program_side = pty.openpty()
@@ -164,6 +171,7 @@ def take_terminal(number):
     fcntl.ioctl(number, termios.TIOCSCTTY, 0)
 
 
+@posix
 def test_in_ipython_in_a_terminal(tmp_path):
     pexpect = pytest.importorskip("pexpect")
     shell = pexpect.spawn(

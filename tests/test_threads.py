@@ -42,9 +42,10 @@ V2 = {
     "the grandparent is the only one": (v2("/a/b/c", **{"/a": "300000 100000", "/a/b/c": "max 100000"}), 3),
     "a group beside it does not count": (v2("/a/b", **{"/a/c": "100000 100000", "/a/b": "max 100000"}), math.inf),
     "the container sees its group as the root": (v2("/docker/123", **{"": "200000 100000"}), 2),
-    "a colon in the name": (v2("/a:b", **{"/a:b": "200000 100000"}), 2),
     "a group outside the container": (v2("/../other", **{"": "200000 100000"}), 2),
 }
+if os.name == "posix":  # Windows has no such folders
+    V2["a colon in the name"] = (v2("/a:b", **{"/a:b": "200000 100000"}), 2)
 
 
 @pytest.mark.parametrize(("files", "quota"), V2.values(), ids=V2)

@@ -3,7 +3,6 @@
 import copy
 import gc
 import math
-import os
 import re
 import signal
 import threading
@@ -854,7 +853,7 @@ class Interrupting:
         for i, batch in enumerate(make_batches(*self.sizes), start=1):
             if (self.epoch, i) == self.where:
                 for press in range(self.times):
-                    os.kill(os.getpid(), signal.SIGINT)
+                    signal.raise_signal(signal.SIGINT)
                     self.log.append(press)
             yield batch
 
@@ -879,10 +878,6 @@ def run_of_exactly(num_batches, net):
     return weights(net)
 
 
-posix = pytest.mark.skipif(os.name == "nt", reason="sends SIGINT to itself")
-
-
-@posix
 @pytest.mark.parametrize(("epoch", "batch"), [(1, 1), (1, 3), (2, 1), (2, 2), (3, 4)])
 def test_stop_ends_the_run_between_two_batches(stop_handler, capsys, epoch, batch):
     net = small_net()
@@ -896,7 +891,6 @@ def test_stop_ends_the_run_between_two_batches(stop_handler, capsys, epoch, batc
     assert signal.getsignal(signal.SIGINT) is stop_handler
 
 
-@posix
 def test_after_a_stop_the_net_is_good_for_more(stop_handler):
     net = small_net()
     fit(net, Interrupting(1, 3), 5)
@@ -906,14 +900,12 @@ def test_after_a_stop_the_net_is_good_for_more(stop_handler):
     assert len(history) == 2 and history.stopped == ""
 
 
-@posix
 def test_what_was_drawn_before_a_stop_is_shown(stop_handler):
     drawn = Recorder()
     train_ch6(small_net(), Interrupting(1, 3), make_batches(4), 5, 0.1, CPU, animator=drawn)
     assert drawn.flushed == 1 and len(drawn.points) == 2
 
 
-@posix
 def test_a_second_stop_interrupts_at_once(stop_handler):
     batches = Interrupting(1, 3, times=2)
     history = fit(train_iter=batches, num_epochs=5)
@@ -922,7 +914,6 @@ def test_a_second_stop_interrupts_at_once(stop_handler):
     assert signal.getsignal(signal.SIGINT) is stop_handler
 
 
-@posix
 def test_stop_during_the_test_lets_the_test_finish(stop_handler):
     net, test_iter = mixed_net(), Interrupting(2, 2)
     before = modes(net.train())
@@ -933,7 +924,6 @@ def test_stop_during_the_test_lets_the_test_finish(stop_handler):
     assert signal.getsignal(signal.SIGINT) is stop_handler
 
 
-@posix
 def test_a_second_stop_during_the_test(stop_handler):
     net = mixed_net()
     net.train()
@@ -942,23 +932,21 @@ def test_a_second_stop_during_the_test(stop_handler):
     assert all(modes(net)) and torch.is_grad_enabled() and not torch.is_inference_mode_enabled()
 
 
-@posix
 def test_the_handler_comes_back_after_an_exception(stop_handler):
     with pytest.raises(Diverged):
         fit(train_iter=Poisoned(1, 1, math.nan))
     assert signal.getsignal(signal.SIGINT) is stop_handler
 
 
-@posix
 def test_the_handler_that_comes_back_is_the_one_before(stop_handler):
     pressed = []
     signal.signal(signal.SIGINT, lambda *_: pressed.append(1))
     with StopBetweenBatches() as stop:
-        os.kill(os.getpid(), signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
         with pytest.raises(KeyboardInterrupt):
             stop.check()
     assert pressed == []
-    os.kill(os.getpid(), signal.SIGINT)
+    signal.raise_signal(signal.SIGINT)
     assert pressed == [1]
 
 

@@ -106,7 +106,7 @@ def test_the_record_names_the_recipe_of_the_tool(make_weights):
     record = d2l.training_record()
     assert {key: record[key] for key in make_weights.RECIPE} == make_weights.RECIPE
     assert make_weights.expected_band() == record["test_acc_band"]
-    assert record["command"].split()[-1] == str(TOOL.relative_to(TOOL.parent.parent))
+    assert record["command"].split()[-1] == TOOL.relative_to(TOOL.parent.parent).as_posix()
 
 
 @pytest.mark.doors
