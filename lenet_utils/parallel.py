@@ -118,11 +118,6 @@ class Torchrun:
     """
 
     def __init__(self, processes, *arguments, max_restarts=0, module="lenet_utils.parallel", **environment):
-        if os.name != "posix":
-            raise NotImplementedError(
-                "torchrun cannot share work between processes on Windows, where PyTorch lacks the store (libuv) that "
-                "it asks for: use the Windows Subsystem for Linux, or read on without running this"
-            )
         self.command = [
             sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={processes}",
             f"--max-restarts={max_restarts}", "--monitor-interval=0.2",
@@ -136,6 +131,11 @@ class Torchrun:
         self.environment |= environment
 
     def __enter__(self):
+        if os.name != "posix":
+            raise NotImplementedError(
+                "torchrun cannot share work between processes on Windows, where PyTorch lacks the store (libuv) that "
+                "it asks for: use the Windows Subsystem for Linux, or read on without running this"
+            )
         self.running = subprocess.Popen(
             self.command, env=self.environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT, text=True, start_new_session=True,
