@@ -99,7 +99,7 @@ def assert_same_outputs(page, net, image, rtol=0):
         np.testing.assert_allclose(ours, theirs, rtol=rtol, atol=1e-4)
 
 
-def until(page, condition, seconds=10):
+def until(page, condition, seconds=60):
     """Wait for a condition in the page; Playwright's own way evaluates text there, which the page's policy refuses."""
     end = time.monotonic() + seconds
     while not page.evaluate(condition):

@@ -2,6 +2,7 @@
 
 import pathlib
 import shutil
+import time
 
 import numpy as np
 import pytest
@@ -30,6 +31,7 @@ def firefox(tmp_path_factory):
 @pytest.fixture
 def opened(firefox, tmp_path):
     """A function that opens a net's page; errors and refused actions in it fail the test."""
+    firefox.send("session.status")  # reads what the test before has left on its way
     firefox.logged.clear()
 
     def open_page(net, width=1280, height=900):
@@ -38,6 +40,8 @@ def opened(firefox, tmp_path):
         return firefox
 
     yield open_page
+    time.sleep(0.6)  # the page announces what changed half a second later
+    firefox.send("session.status")
     assert [entry["text"] for entry in firefox.logged if entry["level"] == "error"] == []
 
 

@@ -43,6 +43,7 @@ c.Spawner.environment = {environment!r}
 c.Spawner.notebook_dir = {notebook_dir!r}
 c.Spawner.default_url = {default_url!r}
 c.Spawner.start_timeout = 120
+c.Spawner.http_timeout = 120  # until the learner's own server answers
 
 
 def first_start(spawner):

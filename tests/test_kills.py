@@ -28,13 +28,20 @@ def run(folder, kills, chance):
             if line.startswith("going on"):
                 seen.append(line)
             if line.startswith("training on") and kills:
-                time.sleep(chance.uniform(0, 0.6))  # a random batch, or the middle of a save, or a test
+                goal = batches_kept(folder) + chance.randrange(120)  # in at most 20 x 119 of 3,210 batches
+                lines.wait_until(lambda goal=goal: batches_kept(folder) >= goal)
+                time.sleep(chance.uniform(0, 0.05))  # a random batch, or the middle of a save, or a test
                 workers = lines.workers()
                 if workers:
                     os.kill(chance.choice(workers), signal.SIGKILL)
                     kills -= 1
     assert lines.running.returncode == 0
     return kills, seen, Checkpoint(folder).load()
+
+
+def batches_kept(folder):
+    state = Checkpoint(folder).load()[1]
+    return 107 * state["epoch"] + state["batch"]  # ceil(6400 / 60) an epoch
 
 
 def test_twenty_kills_and_nothing_lost(tmp_path):

@@ -12,7 +12,10 @@ from lenet_utils.data import Batches
 from lenet_utils.memory import is_large, kept_memory
 
 TRAIN = """
-import os, pathlib, resource, sys, torch
+import ctypes, os, pathlib, resource, sys
+if sys.platform == "linux":
+    ctypes.CDLL(None).prctl(41, 1, 0, 0, 0)  # PR_SET_THP_DISABLE: a huge page would count as one
+import torch
 import lenet_utils as d2l
 from lenet_utils.data import Batches
 

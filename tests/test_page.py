@@ -167,8 +167,9 @@ def test_a_dark_thing_on_white_is_inverted_centred_and_shrunk_by_averages(opened
     pixels = page_outputs(page)[0].reshape(28, 28)
     assert pixels[1:, 7:21] == pytest.approx(1) and pixels[0, 8:21] == pytest.approx(0.5)
     assert pixels[:, :7].max() == 0 and pixels[:, 21:].max() == 0
+    page.evaluate("lenet.choose(0)")  # the first file's pixels go
     page.locator("#file").set_input_files(png_of(255 - photograph))
-    page.wait_for_timeout(100)
+    until(page, "lenet.source.kind === 'file'")
     assert page_outputs(page)[0].reshape(28, 28) == pytest.approx(pixels, abs=1e-6)  # bright on dark stays as it is
 
 

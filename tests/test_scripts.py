@@ -145,7 +145,7 @@ def test_ctrl_c_in_a_terminal(tmp_path):
     terminal, program_side = pty.openpty()
     running = start(
         tmp_path,
-        epochs=100_000,
+        epochs=2_000,  # minutes, where nobody hears the Stop
         stdin=program_side,
         stdout=program_side,
         stderr=program_side,
