@@ -508,6 +508,19 @@ def test_the_numbers_in_coloured_cells_can_be_read(opened):
 
 
 @pytest.mark.browser
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_with_the_readers_own_colours_the_frames_are_still_seen_on_the_pictures(theme, opened):
+    page = opened(color_scheme=theme, forced_colors="active")
+    page.evaluate("lenet.pin({ layer: 1, index: 406 })")
+    frames = page.evaluate("""() => [...document.querySelectorAll(".pad .field, .still .field, .still .unit")].map(
+        (frame) => [getComputedStyle(frame).outlineColor, getComputedStyle(frame).boxShadow])""")
+    mark = page.evaluate("getComputedStyle(document.documentElement).getPropertyValue('--mark')").strip()
+    wanted = "rgb({}, {}, {})".format(*bytes.fromhex(mark[1:]))
+    assert len(frames) >= 3
+    assert all(colour == wanted and shadow != "none" for colour, shadow in frames), frames
+
+
+@pytest.mark.browser
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_nothing_is_wider_than_the_page(language, opened):
     page = opened()
