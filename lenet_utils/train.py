@@ -273,7 +273,7 @@ def train_epoch(net, train_iter, optimizer, device, history, animator, stop):
             marks.append((i, copy.copy(sums)))
             if device.type == "cpu" or timer.stop() > PATIENCE:
                 add_points(marks, num_batches, history, animator)
-    add_points(marks, num_batches, history, animator)  # waits for the GPU: in a short epoch the first question to it
+    add_points(marks, num_batches, history, animator)  # waits for the GPU; in a short epoch nothing has since batch 1
     loss_sum, correct, seen, _ = sums
     if not seen:
         raise ValueError(f"expected train_iter to give batches in every epoch, got none in epoch {epoch + 1}")
