@@ -1,6 +1,7 @@
 """What notebook 6 measures with: versions that take turns, the rungs of the ladder, the limits of this machine."""
 
 import contextlib
+import functools
 import io
 import itertools
 import statistics
@@ -55,21 +56,18 @@ class Laps(dict):
 
 def time_layers(net, X, rounds=5):
     """Seconds that each layer of the `nn.Sequential` takes for the batch `X`, forward and backward: medians by name."""
-    seconds = {}
+    layers = {}
     for i, layer in enumerate(net):
         X = X.detach().requires_grad_(i > 1)  # neither the pixels nor what Reshape makes of them need a gradient
-        times = [time_layer(layer, X) for _ in range(rounds + 1)]
-        seconds[f"{i} {type(layer).__name__}"] = statistics.median(times[1:])
+        layers[f"{i} {type(layer).__name__}"] = functools.partial(forward_and_backward, layer, X)
         X = layer(X)
-    return seconds
+    return {name: statistics.median(seconds) for name, seconds in race(layers, rounds).items()}
 
 
-def time_layer(layer, X):
-    start = time.perf_counter()
+def forward_and_backward(layer, X):
     out = layer(X)
     if out.requires_grad:
         out.backward(torch.ones_like(out))
-    return time.perf_counter() - start
 
 
 class ToyGPU:
@@ -240,7 +238,8 @@ def step_bytes(table, size=4):
     """Bytes that go through memory for one image if every layer reads its input there and writes its output there.
 
     Forward, each map is written once and read once; backward its gradient is written and read, and the map read
-    again. `size`: bytes of a number.
+    again. That is a rule of thumb: a sigmoid's backward reads only what it gave, a convolution's reads the gradient
+    twice. `size`: bytes of a number.
     """
     numbers = sum(torch.Size(row.shape).numel() for row in table if row.layer not in ("Reshape", "Flatten"))
     return 5 * size * numbers
@@ -265,8 +264,8 @@ def measure_flops(n=256, rounds=50):
     return 2 * 4 * n**3 / min(seconds)
 
 
-def measure_bandwidth(n=6_000_000, rounds=9):
-    """The most bytes a second, read and written, that copying `n` floats reaches here: more than a cache holds."""
+def measure_bandwidth(n=16_000_000, rounds=9):
+    """The most bytes a second, read and written, that copying `n` floats reaches here: more than most caches hold."""
     a, b = torch.rand(n), torch.rand(n)
     return 2 * a.nbytes / min(race({"copy": lambda: b.copy_(a)}, rounds)["copy"])
 

@@ -42,13 +42,24 @@ def test_every_layer_is_timed():
 def test_the_pixels_get_no_gradient():
     class Watched(nn.Conv2d):
         def forward(self, X):
-            wanted.append(X.requires_grad)
+            wanted.append((self, X.requires_grad))
             return super().forward(X)
 
     wanted = []
     net = nn.Sequential(nn.Identity(), Watched(1, 1, 3), Watched(1, 1, 3))
     ladder.time_layers(net, torch.rand(1, 1, 9, 9), rounds=1)
-    assert set(wanted[:3]) == {False} and set(wanted[3:]) == {True}
+    assert set(wanted) == {(net[1], False), (net[2], True)}
+
+
+def test_the_layers_take_turns():
+    class Watched(nn.Identity):
+        def forward(self, X):
+            calls.append(self)
+            return X
+
+    calls, net = [], nn.Sequential(Watched(), Watched(), Watched())
+    ladder.time_layers(net, torch.rand(1, 1, 9, 9), rounds=2)
+    assert calls == list(net) * 4  # once for the inputs, once unmeasured, and two rounds
 
 
 def test_the_toy_works_while_python_goes_on():
