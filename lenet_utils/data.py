@@ -1,5 +1,6 @@
 """Fashion-MNIST as two iterables of batches: 60,000 training and 10,000 test images of ten kinds of clothes."""
 
+import copy
 import functools
 
 import torch
@@ -16,6 +17,7 @@ def load_data_fashion_mnist(batch_size, resize=None, *, device=None):
     0 to 9. `resize` (a side, or height and width, in pixels) scales the images as d2l does.
     The training batches are drawn in a new random order on every pass, the test batches never.
     `device`: where the images live, the CPU unless told otherwise. Nothing is written to disk.
+    The labels are yours to change; the images on the CPU are shared by all calls, so clone them before you do.
     Raises ValueError for an impossible size or device, `files.DataError` where the data cannot be had.
 
     >>> train_iter, test_iter = load_data_fashion_mnist(batch_size=256)
@@ -24,8 +26,9 @@ def load_data_fashion_mnist(batch_size, resize=None, *, device=None):
     """
     batch_size, resize = checks.whole_number("batch_size", batch_size), checks.image_size(resize)
     device = None if device is None else checks.device(device)
-    train_iter = Batches(*read_split("train"), batch_size, shuffle=True, resize=resize)
-    test_iter = Batches(*read_split("t10k"), batch_size, resize=resize)
+    (images, labels), (test_images, test_labels) = read_split("train"), read_split("t10k")
+    train_iter = Batches(images, labels.clone(), batch_size, shuffle=True, resize=resize)
+    test_iter = Batches(test_images, test_labels.clone(), batch_size, resize=resize)
     return (train_iter, test_iter) if device is None else (train_iter.to(device), test_iter.to(device))
 
 
@@ -80,13 +83,19 @@ class Batches:
         images, labels = self.images.to(device), self.labels.to(device)
         if images is self.images:
             return self
-        return Batches(images, labels, self.batch_size, self.shuffle, self.resize)
+        return self.but(images=images, labels=labels)
 
     def in_batches_of(self, batch_size):
         """The same, in batches of at least `batch_size` images; itself where they are scaled, and so may be huge."""
         if self.batch_size >= batch_size or self.resize is not None:
             return self
-        return Batches(self.images, self.labels, batch_size, self.shuffle)
+        return self.but(batch_size=batch_size)
+
+    def but(self, **changes):
+        """A copy, of the same class, with other attributes."""
+        other = copy.copy(self)
+        vars(other).update(changes)
+        return other
 
     def __repr__(self):
         order = "shuffled" if self.shuffle else "in order"

@@ -28,7 +28,7 @@ def show_stages(stages, title="", *, signed=False, alt=None):
     )  # fmt: skip
     for panel, (name, row) in zip(axes[:, 0], rows.items()):
         low, high = row[~row.isnan()].aminmax()
-        reach = max(-low, high)
+        reach = max(-low, high) or 1  # white, too, where all is zero
         limits = {"cmap": "RdBu", "vmin": -reach, "vmax": reach} if signed else {"cmap": "cividis"}
         panel.imshow(row.numpy(), aspect="auto" if len(row) == 1 else "equal", interpolation="nearest", **limits)
         panel.set(xticks=[], yticks=[], anchor="W", facecolor="#bbbbbb" if signed else "white")
@@ -87,7 +87,7 @@ def show_rows(rows, title="", *, columns=(), signed=(), scale=1.15, alt=None):
         layout="constrained",
     )  # fmt: skip
     for line, (name, pictures) in zip(axes, rows.items()):
-        reach = max(float(picture.abs().max()) for picture in pictures) if name in signed else 1
+        reach = max(float(picture.abs().max()) for picture in pictures) or 1 if name in signed else 1
         colours, low = ("RdBu", -reach) if name in signed else ("gray", 0)
         for panel, picture in zip(line, pictures):
             panel.imshow(picture.numpy(), cmap=colours, vmin=low, vmax=reach)

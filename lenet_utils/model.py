@@ -53,16 +53,23 @@ def print_layer_shapes(net, input_shape=(1, 1, 28, 28)):
 
 
 def layer_table(net, input_shape=(1, 1, 28, 28)):
-    """A `LayerTable` with a row for each innermost layer of `net`, in the order in which they are called."""
+    """A `LayerTable` with a row for each innermost layer of `net`, in the order in which they are called.
+
+    Parameters count where they are first used. No receptive field is known from a layer on that takes another shape
+    than the layer before it gave.
+    """
     innermost = [layer for layer in net.modules() if not any(layer.children())]
-    rows, field = [], (1, 1) if len(input_shape) == 4 else None
+    rows, counted = [], set()
+    shape, field = torch.Size(input_shape), (1, 1) if len(input_shape) == 4 else None
     for layer, in_shape, out_shape in trace_shapes(net, innermost, input_shape):
-        field = grow_receptive_field(layer, in_shape, field)
+        field = grow_receptive_field(layer, in_shape, field if in_shape == shape else None)
+        new = set(layer.parameters()) - counted
         rows.append(LayerRow(
             layer.__class__.__name__, tuple(out_shape), shape_formula(layer, in_shape, out_shape),
-            sum(p.numel() for p in layer.parameters()), count_multiply_adds(layer, out_shape),
-            field and field[0],
+            sum(p.numel() for p in new), count_multiply_adds(layer, out_shape), field and field[0],
         ))  # fmt: skip
+        counted |= new
+        shape = out_shape
     return LayerTable(rows)
 
 
@@ -106,7 +113,7 @@ class LayerRow:
     shape: tuple  # what comes out, with the batch axis in front
     formula: str  # how the height (or the number of features) follows from the one before
     parameters: int
-    multiply_adds: int  # for one image
+    multiply_adds: int | None  # for one image; None for a layer whose work is not known
     receptive_field: int | None  # side in pixels; None after a layer whose field is not known
 
 
@@ -118,10 +125,12 @@ class LayerTable(list):
     def lines(self):
         """The texts of the table's cells: a list of six for the head, for each layer, and for the total."""
         names = ["layer", "output shape", "formula", "parameters", "multiply-adds", "receptive field"]
-        cells = [[row.layer, str(row.shape), row.formula, f"{row.parameters:,}", f"{row.multiply_adds:,}",
+        cells = [[row.layer, str(row.shape), row.formula, f"{row.parameters:,}",
+                  "?" if row.multiply_adds is None else f"{row.multiply_adds:,}",
                   f"{row.receptive_field} x {row.receptive_field}" if row.receptive_field else "?"]
                  for row in self]  # fmt: skip
-        total = ["total", "", "", f"{self.parameters:,}", f"{self.multiply_adds:,}", ""]
+        at_least = "at least " if any(row.multiply_adds is None for row in self) else ""
+        total = ["total", "", "", f"{self.parameters:,}", f"{at_least}{self.multiply_adds:,}", ""]
         return [names, *cells, total]
 
     def __str__(self):
@@ -150,7 +159,7 @@ class LayerTable(list):
 
     @property
     def multiply_adds(self):
-        return sum(row.multiply_adds for row in self)
+        return sum(row.multiply_adds or 0 for row in self)
 
 
 def window(layer, axis=0):
@@ -175,20 +184,26 @@ def shape_formula(layer, in_shape, out_shape):
         padded = f"{in_shape[-2]}{both_sides if padding else ''}"
         reach = f"{dilation}*({kernel} - 1) - 1" if dilation > 1 else f"{kernel}"
         return f"({padded} - {reach})//{stride} + 1 = {out_shape[-2]}"
-    if isinstance(layer, nn.Flatten):
+    if isinstance(layer, nn.Flatten) and len(out_shape) == 2:
         return f"{'*'.join(map(str, in_shape[1:]))} = {out_shape[1]}"
     if isinstance(layer, nn.Linear):
         return f"{in_shape[-1]} -> {out_shape[-1]}"
     return ""
 
 
+NORMALISATION = (nn.BatchNorm1d, nn.BatchNorm2d, nn.GroupNorm, nn.LayerNorm)
+
+
 def count_multiply_adds(layer, out_shape):
-    """Multiplications (each with its addition) of `layer` for one image; biases, pooling and activations left out."""
+    """Multiplications (each with its addition) of `layer` for one image; None where that is not known.
+
+    Biases, pooling, activations and normalisation are left out.
+    """
     if isinstance(layer, nn.Conv2d):
         return layer.weight[0].numel() * math.prod(out_shape[1:])
     if isinstance(layer, nn.Linear):
         return layer.in_features * math.prod(out_shape[1:])
-    return 0
+    return None if any(True for _ in layer.parameters()) and not isinstance(layer, NORMALISATION) else 0
 
 
 def grow_receptive_field(layer, in_shape, field):

@@ -111,7 +111,9 @@ def sharpness(net, X, y, rounds=12):
     in the steepest direction, by more each time. Leaves the gradients and the random state as they were.
     """
     weights = [p for p in net.parameters() if p.requires_grad]
-    gradient = torch.autograd.grad(F.cross_entropy(net(X), y), weights, create_graph=True)
+    with torch.random.fork_rng(devices=[]):  # dropout draws
+        loss = F.cross_entropy(net(X), y)
+    gradient = torch.autograd.grad(loss, weights, create_graph=True)
     found = dominant_curvature(gradient, weights, rounds)
     if found < 0:  # a ridge is steeper than any valley: lift everything by as much, so that it no longer dominates
         found += dominant_curvature(gradient, weights, rounds, lift=-found)
@@ -124,6 +126,8 @@ def dominant_curvature(gradient, weights, rounds, lift=0.0):
         direction = [torch.randn_like(p) for p in weights]
     for _ in range(rounds):
         length = math.sqrt(sum(float(d.square().sum()) for d in direction))
+        if length == 0:
+            return 0.0  # nothing bends
         direction = [d / length for d in direction]
         slope = sum((g * d).sum() for g, d in zip(gradient, direction))
         bent = torch.autograd.grad(slope, weights, retain_graph=True)  # the Hessian times the direction

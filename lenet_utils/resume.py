@@ -141,8 +141,7 @@ class Run:
             self.batch = i
             if i % draw_every == 0 or i == num_batches:
                 loss_sum, correct, seen = team.total(self.sums)  # waits for the GPU, and for the others
-                if not math.isfinite(loss_sum):
-                    raise diverged(loss_sum, 1 + min(count for (count,) in team.gather([finite])), num_batches, history)
+                self.check_loss(loss_sum, finite)
                 history.points.append((epoch + i / num_batches, loss_sum / seen, correct / seen))
                 if animator:
                     animator.add(history.points[-1][0], (*history.points[-1][1:], None))
@@ -150,7 +149,14 @@ class Run:
         if not self.batch:
             raise ValueError(f"expected train_iter to give batches in every epoch, got none in epoch {epoch + 1}")
         loss_sum, correct, seen = team.total(self.sums)
+        self.check_loss(loss_sum, finite)  # there may have been fewer batches than announced
         return loss_sum / seen, correct / seen, int(seen), self.seconds + self.timer.stop()
+
+    def check_loss(self, loss_sum, finite):
+        """Raises `Diverged` unless the sum is a number; `finite`: the batches of this process whose loss was one."""
+        if not math.isfinite(loss_sum):
+            batch = 1 + min(count for (count,) in self.team.gather([finite]))
+            raise diverged(loss_sum, batch, len(self.train_iter), self.history)
 
     def rest_of_epoch(self, asked):
         """The batches of this epoch that are still to come, numbered from 1 on, in the order that it began with."""

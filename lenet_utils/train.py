@@ -131,7 +131,7 @@ def evaluate_accuracy_gpu(net, data_iter, device=None):
     if device is None and is_module:
         device = next((p.device for p in net.parameters()), None)
     sums = Accumulator(3)  # correct, images, labels that the net cannot give
-    with evaluation_mode(net if is_module else nn.Identity()), torch.inference_mode():
+    with evaluation_mode(net if is_module else nn.Identity()), torch.no_grad():
         for X, y in data_iter:
             X = [x.to(device) for x in X] if isinstance(X, (list, tuple)) else X.to(device)
             y = y.to(device)
@@ -274,9 +274,11 @@ def train_epoch(net, train_iter, optimizer, device, history, animator, stop):
             if device.type == "cpu" or timer.stop() > PATIENCE:
                 add_points(marks, num_batches, history, animator)
     add_points(marks, num_batches, history, animator)  # waits for the GPU; in a short epoch nothing has since batch 1
-    loss_sum, correct, seen, _ = sums
+    loss_sum, correct, seen, finite = sums
     if not seen:
         raise ValueError(f"expected train_iter to give batches in every epoch, got none in epoch {epoch + 1}")
+    if not math.isfinite(loss_sum):  # after the last point: there were fewer batches than announced
+        raise diverged(loss_sum, finite + 1, num_batches, history)
     return loss_sum / seen, correct / seen, int(seen), timer.stop()
 
 
@@ -346,7 +348,7 @@ class History:
 
     @property
     def examples_per_sec(self):
-        return sum(self.images) / sum(self.seconds)
+        return sum(self.images) / sum(self.seconds) if len(self) else math.nan
 
     def rows(self):
         """A dict for each epoch: `pandas.DataFrame(history.rows())` makes a table of them."""

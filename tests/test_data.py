@@ -236,6 +236,27 @@ def test_moving_keeps_batch_size_order_and_size():
     assert (moved.batch_size, moved.shuffle, moved.resize, len(moved)) == (2, True, 14, 3)
 
 
+def test_a_batches_class_of_ones_own_stays_that_class():
+    class Bright(data.Batches):
+        def pick(self, rows):
+            X, y = super().pick(rows)
+            return X + 1, y
+
+    own = Bright(torch.zeros(5, 28, 28, dtype=torch.uint8), torch.arange(5), 2, shuffle=True)
+    assert type(own.to("meta")) is Bright and own.to("meta").shuffle
+    X, _ = next(iter(own.in_batches_of(4)))
+    assert X.shape == (4, 1, 28, 28) and (X == 1).all()
+    assert own.batch_size == 2 and own.images.device.type == "cpu"
+
+
+def test_labels_that_are_changed_stay_changed_in_their_own_iterators_only():
+    first = load_data_fashion_mnist(256)
+    for batches in first:
+        batches.labels.fill_(7)
+    for batches in load_data_fashion_mnist(64):
+        assert batches.labels.unique().tolist() == list(range(10))
+
+
 def test_larger_batches_hold_the_same_images_in_the_same_order(iters):
     larger = iters[1].in_batches_of(4000)
     assert [len(y) for _, y in larger] == [4000, 4000, 2000]

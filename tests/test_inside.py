@@ -68,6 +68,14 @@ def test_all_zeros_can_be_drawn(stages):
         inside.show_stages(zeros, signed=signed)[0].figure.canvas.draw()
 
 
+def test_zero_is_white_where_all_is_zero():
+    zeros = torch.zeros(2, 4, 4)
+    for panel in (inside.show_stages({"same": zeros}, signed=True)[0],
+                  inside.show_rows({"same": zeros}, signed=["same"])[0, 0]):  # fmt: skip
+        image = panel.images[0]
+        assert min(image.to_rgba(image.get_array())[0, 0]) > 0.95
+
+
 def test_title_and_alt_text(stages):
     panels = inside.show_stages(stages, "A boot on its way")
     assert panels[0].figure.get_suptitle() == "A boot on its way"

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from lenet_utils import Reshape, layer_table, lenet, print_layer_shapes
+from lenet_utils.lenet5 import lenet5
 from lenet_utils.model import evaluation_mode
 
 # Reshape
@@ -269,6 +270,45 @@ def test_a_layer_that_the_table_does_not_know_ends_the_fields():
     table = layer_table(net)
     assert [row.receptive_field for row in table] == [3, None, None]
     assert str(table).splitlines()[-2].endswith("?")
+
+
+class Branches(nn.Module):
+    """Two convolutions of the same input, and one of both."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = nn.Conv2d(1, 4, 3, padding=1), nn.Conv2d(1, 4, 3, padding=1)
+        self.c = nn.Conv2d(8, 2, 3)
+
+    def forward(self, X):
+        return self.c(torch.cat([self.a(X), self.b(X)], dim=1))
+
+
+def test_behind_a_branch_no_field_is_known():
+    assert [row.receptive_field for row in layer_table(Branches())] == [3, None, None]
+
+
+def test_parameters_that_calls_share_count_once():
+    shared, tied = nn.Linear(784, 784), nn.Linear(784, 784)
+    tied.weight = shared.weight
+    net = nn.Sequential(nn.Flatten(), shared, shared, tied)
+    table = layer_table(net)
+    assert [row.parameters for row in table] == [0, 784 * 784 + 784, 0, 784]
+    assert table.parameters == sum(p.numel() for p in net.parameters())
+    assert table.multiply_adds == 3 * 784 * 784
+
+
+def test_work_that_is_not_known_is_not_zero():
+    table = layer_table(lenet5())
+    known = {row.layer: row.multiply_adds for row in table}
+    assert known["PartialConv2d"] is None and known["Linear"] == 120 * 84
+    assert str(table).splitlines()[-1].split()[-3:] == ["at", "least", f"{table.multiply_adds:,}"]
+    assert "at least" not in str(layer_table(nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2))))
+
+
+def test_a_flatten_of_some_axes_has_no_formula():
+    (row,) = layer_table(nn.Sequential(nn.Flatten(2)))
+    assert (row.shape, row.formula) == ((1, 1, 784), "")
 
 
 def test_the_table_as_text():

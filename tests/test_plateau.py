@@ -42,6 +42,17 @@ def test_a_ridge_does_not_hide_the_valley():
     assert plateau.dominant_curvature(gradient, [w], 100, lift=8.0) == pytest.approx(3 + 8)
 
 
+def test_sharpness_leaves_the_random_state_and_finds_nothing_where_nothing_bends():
+    X, y = batch()
+    net = nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(4, 10)).double()
+    state = torch.get_rng_state()
+    assert plateau.sharpness(net, X, y) > 0
+    assert torch.equal(torch.get_rng_state(), state)
+    dead = nn.Sequential(nn.Flatten(), nn.Linear(4, 10), nn.ReLU()).double()
+    nn.init.constant_(dead[1].bias, -100.0)
+    assert plateau.sharpness(dead, X, y) == 0
+
+
 def test_a_step_larger_than_two_over_the_sharpness_leads_up():
     net = nn.Sequential(nn.Linear(3, 2, bias=False)).double()  # without a layer between, the loss is convex
     X, y = torch.randn(30, 3, dtype=torch.double), torch.arange(30) % 2

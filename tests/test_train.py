@@ -305,7 +305,7 @@ class Watcher(nn.Module):
     def forward(self, X):
         if self.fails:
             raise ZeroDivisionError
-        self.calls.append((self.training, torch.is_inference_mode_enabled(), torch.is_grad_enabled()))
+        self.calls.append((self.training, torch.is_grad_enabled()))
         return X.flatten(1)[:, :10] + self.weight
 
 
@@ -326,7 +326,21 @@ def test_evaluation_gives_each_module_its_own_mode_back(whole):
     before = modes(net)
     evaluate_accuracy_gpu(net, make_batches(4, 2))
     assert modes(net) == before
-    assert net[1][1].calls == [(False, True, False)] * 2
+    assert net[1][1].calls == [(False, False)] * 2
+
+
+def test_what_an_iterator_makes_during_the_test_can_be_trained_on():
+    class MadeOnce:
+        def __len__(self):
+            return 2
+
+        def __iter__(self):
+            self.batches = getattr(self, "batches", None) or [(X + 0, y + 0) for X, y in make_batches(4, 4)]
+            return iter(self.batches)
+
+    net, batches = lenet(), MadeOnce()
+    evaluate_accuracy_gpu(net, batches)  # tensors made in PyTorch's inference mode could not go backward ever after
+    assert len(train_ch6(net, batches, batches, 1, 0.1, CPU, animator=False)) == 1
 
 
 def test_evaluation_gives_the_modes_back_after_an_exception():
@@ -598,7 +612,7 @@ def test_every_epoch_trains_in_training_mode_and_tests_in_evaluation_mode():
     net = nn.Sequential(nn.Flatten(), nn.Linear(784, 10), Watcher())
     net.eval()
     fit(net, num_epochs=2)
-    one_epoch = [(True, False, True)] * 3 + [(False, True, False)] * 2
+    one_epoch = [(True, True)] * 3 + [(False, False)] * 2
     assert net[2].calls == one_epoch * 2
     assert all(modes(net))
 
@@ -821,6 +835,25 @@ def test_a_loss_that_is_no_number_stops_the_run(epoch, batch, value):
     assert isinstance(caught.value.history, History)
     assert len(caught.value.history) == epoch - 1
     assert all(map(math.isfinite, caught.value.history.train_loss))
+
+
+class Announced(list):
+    """Batches that announce more than they are."""
+
+    def __len__(self):
+        return 100
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_a_loss_that_is_no_number_after_the_last_point(tmp_path, keep):
+    (X, y), *others = make_batches(4, 4, 4)
+    batches = Announced([*others, (X * math.nan, y)])
+    with pytest.raises(Diverged, match="in epoch 1, batch 3 of 100"):
+        train_ch6(lenet(), batches, others, 1, 0.1, CPU, animator=False, checkpoint=tmp_path if keep else None)
+
+
+def test_a_run_without_an_epoch_has_no_speed():
+    assert math.isnan(History("cpu").examples_per_sec)
 
 
 def test_a_learning_rate_too_large():
