@@ -277,8 +277,7 @@ def train_epoch(net, train_iter, optimizer, device, history, animator, stop):
     loss_sum, correct, seen, finite = sums
     if not seen:
         raise ValueError(f"expected train_iter to give batches in every epoch, got none in epoch {epoch + 1}")
-    if not math.isfinite(loss_sum):  # after the last point: there were fewer batches than announced
-        raise diverged(loss_sum, finite + 1, num_batches, history)
+    check_loss(loss_sum, finite, num_batches, history)  # again: there may have been fewer batches than announced
     return loss_sum / seen, correct / seen, int(seen), timer.stop()
 
 
@@ -288,12 +287,17 @@ PATIENCE = 1.0  # seconds: when an epoch takes longer, a curve that moves is wor
 def add_points(marks, num_batches, history, animator):
     """Read the sums of all `marks`, each `(batches done, sums)`, draw their points, and empty the list."""
     for done, (loss_sum, correct, seen, finite) in marks:
-        if not math.isfinite(loss_sum):
-            raise diverged(loss_sum, finite + 1, num_batches, history)
+        check_loss(loss_sum, finite, num_batches, history)
         history.points.append((len(history) + done / num_batches, loss_sum / seen, correct / seen))
         if animator:
             animator.add(history.points[-1][0], (*history.points[-1][1:], None))
     marks.clear()
+
+
+def check_loss(loss_sum, finite, num_batches, history):
+    """Raises `Diverged` unless the sum is a number; `finite`: of how many batches the loss was one."""
+    if not math.isfinite(loss_sum):
+        raise diverged(loss_sum, finite + 1, num_batches, history)
 
 
 NO_LABEL = torch.iinfo(torch.int64).min  # PyTorch would quietly leave out images with the label -100
