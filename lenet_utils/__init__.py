@@ -15,6 +15,7 @@ from .train import Timer, Accumulator, accuracy, evaluate_accuracy_gpu, try_gpu,
 from .trained import trained_lenet, training_record
 from .plot import Animator, set_axes, show_images, plot_confusion, use_svg_display
 from .display import describe_figures, set_alt
+from .source import show_code, show_source
 from .page import explore
 from .files import DataError
 
@@ -24,7 +25,7 @@ __all__ = [
     "Timer", "Accumulator", "accuracy", "evaluate_accuracy_gpu", "try_gpu", "train_ch6", "History", "Diverged",
     "trained_lenet", "training_record",
     "Animator", "set_axes", "show_images", "plot_confusion", "use_svg_display",
-    "set_alt", "explore", "DataError",
+    "set_alt", "show_code", "show_source", "explore", "DataError",
 ]  # fmt: skip
 
 limit_threads()  # a container's CPU quota counts, not only the number of its cores

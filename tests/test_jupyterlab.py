@@ -149,19 +149,24 @@ def test_a_notebook_from_top_to_bottom(lab, page, name):
 
 
 def take_screenshots(page, stem):
-    """The whole notebook at two widths in both themes, for people to look at."""
+    """The whole notebook at two widths in both themes, sheet by sheet, for people to look at."""
     SCREENSHOTS.mkdir(exist_ok=True)
+    for old in SCREENSHOTS.glob(f"{stem}-*.png"):
+        old.unlink()
     page.evaluate("jupyterapp.commands.execute('application:toggle-left-area')")
     for theme in ("JupyterLab Light", "JupyterLab Dark"):
         page.evaluate("theme => jupyterapp.commands.execute('apputils:change-theme', {theme})", theme)
         for width in (1280, 800):
-            page.set_viewport_size({"width": width, "height": 900})
+            page.set_viewport_size({"width": width, "height": 3000})
             page.wait_for_timeout(500)
-            height = page.eval_on_selector(".jp-WindowedPanel-outer", "panel => panel.scrollHeight")
-            page.set_viewport_size({"width": width, "height": min(height + 120, 16_000)})
-            page.eval_on_selector(".jp-WindowedPanel-outer", "panel => panel.scrollTo(0, 0)")
-            page.wait_for_timeout(500)
-            page.screenshot(path=SCREENSHOTS / f"{stem}-{width}-{theme.split()[1].lower()}.png")
+            panel = page.locator(".jp-WindowedPanel-outer")
+            shown = panel.evaluate("panel => panel.clientHeight")
+            last = page.locator(".jp-Notebook .jp-Cell").last  # JupyterLab leaves a screen of nothing below it
+            bottom = last.evaluate("cell => cell.offsetTop + cell.offsetHeight")
+            for sheet, top in enumerate(range(0, int(bottom), shown), start=1):
+                panel.evaluate("(panel, top) => panel.scrollTo(0, top)", top)
+                page.wait_for_timeout(200)
+                page.screenshot(path=SCREENSHOTS / f"{stem}-{width}-{theme.split()[1].lower()}-{sheet}.png")
 
 
 # The Chinese ones
@@ -255,3 +260,36 @@ def test_stop_leaves_a_history_and_a_usable_net(lab, page):
     assert not [output for output in trained + then if output["output_type"] == "error"]
     assert "stopped in epoch " in text_of(trained)
     assert text_of(then).startswith("History of ") and text_of(then).endswith(" True True True\n")
+
+
+# Code
+
+# The words of the shown code that are broken over two lines, and how many colours its letters have.
+SHOWN_CODE = """() => {
+    const shown = document.querySelector('.jp-RenderedHTML pre');
+    const letters = document.createTreeWalker(shown, NodeFilter.SHOW_TEXT);
+    const broken = [], colours = new Set();
+    while (letters.nextNode()) {
+        colours.add(getComputedStyle(letters.currentNode.parentElement).color);
+        for (const word of letters.currentNode.data.matchAll(/\\w+/g)) {
+            const range = document.createRange();
+            range.setStart(letters.currentNode, word.index);
+            range.setEnd(letters.currentNode, word.index + word[0].length);
+            const parts = [...range.getClientRects()].filter(part => part.width > 0);
+            if (parts.length > 1) broken.push(word[0]);
+        }
+    }
+    const lines = [...shown.children].map(line => line.getBoundingClientRect().height);
+    return {broken, colours: colours.size, wrapped: lines.filter(height => height > 1.5 * lines[0]).length};
+}"""
+
+
+def test_shown_code_has_colours_and_breaks_between_words(lab, page):
+    code = nbformat.v4.new_code_cell
+    lab.write("shown.ipynb", [code("from lenet_utils import show_source, train\nshow_source(train.train_epoch)")])
+    open_notebook(lab, page, "shown.ipynb")
+    page.evaluate("jupyterapp.commands.execute('application:toggle-left-area')")
+    page.set_viewport_size({"width": 800, "height": 900})
+    run_all(page)
+    shown = page.evaluate(SHOWN_CODE)
+    assert shown["broken"] == [] and shown["colours"] >= 4 and shown["wrapped"] > 0

@@ -18,7 +18,7 @@ NOTEBOOKS = [path for path in NOTEBOOKS if ".ipynb_checkpoints" not in path.part
 ENGLISH = [path for path in NOTEBOOKS if path.parent.name != "zh"]  # test_chinese.py holds the others to these
 LIMIT = 1_000_000  # bytes of a notebook
 LONGEST = 12  # lines of a code cell without the tag "long-cell"
-WIDEST = 78  # characters of a line of code: JupyterLab shows no more in a window of 800 pixels
+WIDEST = 78  # characters of a line of code or print: JupyterLab shows no more in a window of 800 pixels
 OWN_TAGS = {"setup", "long-cell", "exercise", "check"}
 
 # Numbers in prose that no cell computes. The first kind is history; the second is checked here.
@@ -146,6 +146,14 @@ def wide_lines(notebook):
             yield from (line for line in source(cell).splitlines() if len(line) > WIDEST)
 
 
+def wide_prints(notebook):
+    """Printed lines, which JupyterLab breaks inside words; not of cells whose prints name things of the machine."""
+    for cell in cells(notebook, "code"):
+        if "nbval-ignore-output" not in tags(cell):
+            printed = "".join("".join(output.get("text", "")) for output in cell["outputs"])
+            yield from (line for line in printed.splitlines() if len(line) > WIDEST)
+
+
 def machine_paths(notebook):
     """Paths of the machine on which the notebook was run: tracebacks and warnings bring them in."""
     for output in outputs(notebook):
@@ -193,6 +201,7 @@ CHECKS = {
     "widget state": widget_state,
     f"code cells of more than {LONGEST} lines": long_cells,
     f"code lines of more than {WIDEST} characters": wide_lines,
+    f"printed lines of more than {WIDEST} characters": wide_prints,
     "paths of the machine": machine_paths,
     "numbers in prose that nothing checks": unchecked_numbers,
 }
@@ -278,6 +287,7 @@ def prose(text):
     return {"cell_type": "markdown", "source": [text], "metadata": {}}
 
 
+PRINT = {"output_type": "stream", "text": ["-" * (WIDEST + 1)]}
 PNG = {"output_type": "display_data", "data": {"image/png": "..."}}
 ERROR = {"output_type": "error", "evalue": "oh", "ename": "E", "traceback": ['File "/home/me/x.py", line 1']}
 FAULTY = {
@@ -289,6 +299,7 @@ FAULTY = {
     "pictures without alt text": [code(outputs=[PNG])],
     f"code cells of more than {LONGEST} lines": [code("x = 1\n" * (LONGEST + 1))],
     f"code lines of more than {WIDEST} characters": [code("#" * (WIDEST + 1))],
+    f"printed lines of more than {WIDEST} characters": [code(outputs=[PRINT])],
     "paths of the machine": [code(outputs=[ERROR])],
     "numbers in prose that nothing checks": [prose("It learns 87.3 % of them."), code("print(87)")],
 }
@@ -301,6 +312,7 @@ def test_the_lint_finds(fault):
 
 def test_the_lint_lets_the_widest_line_and_the_set_up_pass():
     assert not list(wide_lines({"cells": [code("#" * WIDEST), code("#" * (WIDEST + 1), tags=["setup"])]}))
+    assert not list(wide_prints({"cells": [code(outputs=[{"output_type": "stream", "text": ["-" * WIDEST + "\n"]}])]}))
 
 
 @pytest.mark.parametrize("path", ENGLISH, ids=lambda path: path.stem)

@@ -1,19 +1,21 @@
 /* One training step of LeNet in one call: forward, backward, stochastic gradient descent.
 
-   The images of a batch lie side by side. A `lanes` is a vector register full of floats: the same number (a pixel,
-   a unit of some layer) of LANES images. So the batch is the innermost axis of every array:
+   The images of a batch lie side by side. A `lanes` is a vector register
+   full of floats: the same number (a pixel, a unit of some layer) of LANES
+   images. So the batch is the innermost axis of every array:
 
-        PyTorch: X[image][y][x]                     here: X[y][x], each entry a `lanes`
+       PyTorch: X[image][y][x]      here: X[y][x], each entry a `lanes`
 
-        image 0:  a0 b0 c0 d0 ...                   X[0][0] = | a0 a1 a2 a3 ... |   pixel a of LANES images
-        image 1:  a1 b1 c1 d1 ...                   X[0][1] = | b0 b1 b2 b3 ... |   pixel b of the same ones
-        image 2:  a2 b2 c2 d2 ...                   X[0][2] = | c0 c1 c2 c3 ... |
-        ...                                                     |  |  |  +- lane 3: image 3
-                                                                |  |  +- lane 2: image 2 ...
+       image 0:  a0 b0 c0 d0 ...    X[0][0] = | a0 a1 a2 a3 ... |  pixel a
+       image 1:  a1 b1 c1 d1 ...    X[0][1] = | b0 b1 b2 b3 ... |  pixel b
+       image 2:  a2 b2 c2 d2 ...    X[0][2] = | c0 c1 c2 c3 ... |  pixel c
+       ...                                      |  |  |  +- lane 3: image 3
+                                                |  |  +- lane 2: image 2 ...
 
-   Every image does the same arithmetic with the same weight at the same time: `sum += w * X[y][x]` is one instruction
-   for all of them, and there is no edge, no rest and no shuffling of lanes, whatever the sizes of the maps are.
-   So the code below reads as if it were for a single image.
+   Every image does the same arithmetic with the same weight at the same
+   time: `sum += w * X[y][x]` is one instruction for all of them, and there
+   is no edge, no rest and no shuffling of lanes, whatever the sizes of the
+   maps are. So the code below reads as if it were for a single image.
 
    The threads share the batch out. Each takes its images LANES at a time: forward, loss, backward, gradients added to
    its own sums. When all are done, the threads' sums are added, and the weights take one step.

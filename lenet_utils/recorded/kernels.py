@@ -1,17 +1,22 @@
-"""A training step of LeNet as five Triton kernels, for an NVIDIA GPU with tensor cores.
+"""A training step of LeNet as five Triton kernels, for NVIDIA's tensor cores.
 
-PyTorch takes some fifty kernels for a step, each of which takes longer to begin than to finish. Here a new kernel
-begins only where a program needs what others have made; within one, the GPU's multiprocessors work on its programs side
-by side. Each name is followed by what one program takes:
+PyTorch takes some fifty kernels for a step, each of which takes longer to
+begin than to finish. Here a new kernel begins only where a program needs
+what others have made; within one, the GPU's multiprocessors work on its
+programs side by side. Each name is followed by what one program takes:
 
-    forward_convolutions   an image                 bytes -> p1 -> p2
-    hidden                 16 images, 16 units      p2 -> h1
-    dense                  16 images, 64 features   h1 -> h2 -> loss -> d3 -> d2 -> d1 -> dz2
-    backward               a tile, or an image      dz2 -> the gradients of all weights; the linear layers learn
-    update                 32 weights               the convolutions learn; the last one adds up the sums
+    forward_convolutions  an image                bytes -> p1 -> p2
+    hidden                16 images, 16 units     p2 -> h1
+    dense                 16 images, 64 features  h1 -> h2 -> loss -> d3
+                                                  -> d2 -> d1 -> dz2
+    backward              a tile, or an image     dz2 -> all gradients;
+                                                  the linear layers learn
+    update                32 weights              the convolutions learn;
+                                                  the sums are added up
 
-Names as in lenet.c. p: after a pooling; h: hidden units; d: the derivative of the loss by what a linear layer gives;
-dz: by what a convolution gives; g: the slope s (1 - s) of a sigmoid, over the 4 that the pooling divides by.
+Names as in lenet.c. p: after a pooling; h: hidden units; d: the derivative
+of the loss by what a linear layer gives; dz: by what a convolution gives;
+g: the slope s (1 - s) of a sigmoid, over the 4 that the pooling divides by.
 
 Both convolutions are computed where the pooling wants them. Its windows of 2 x 2 have four corners (dy, dx): the place
 q = (py, px) of the pooled map needs the convolution at y = 2 py + dy, x = 2 px + dx. What one row of the kernel sees

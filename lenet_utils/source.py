@@ -1,0 +1,67 @@
+"""Code as a notebook shows it: in the page's own colours, and long lines break between words.
+
+JupyterLab breaks the lines of printed text wherever the window ends, in the middle of a word.
+"""
+
+import html
+import inspect
+import textwrap
+
+from .display import kernel_shell
+
+# Kinds of text, as Pygments calls them. Outside JupyterLab its colours have no value, and the text keeps its own.
+LOOKS = {
+    "Keyword": "color: var(--jp-mirror-editor-keyword-color); font-weight: bold",
+    "Comment": "color: var(--jp-mirror-editor-comment-color); font-style: italic",
+    "Literal.String": "color: var(--jp-mirror-editor-string-color)",
+    "Name.Function": "color: var(--jp-mirror-editor-def-color); font-weight: bold",
+    "Name.Class": "color: var(--jp-mirror-editor-def-color); font-weight: bold",
+}
+
+
+def show_source(*things):
+    """Show the source of functions, methods or classes; in a script it is printed."""
+    show_code("\n".join(textwrap.dedent(inspect.getsource(thing)) for thing in things))
+
+
+def show_code(code, language="python"):
+    """Show `code`, a text, in the colours of its `language` ("c", for example); in a script it is printed."""
+    if kernel_shell() is None:
+        print(code)
+        return
+    from IPython.display import display
+
+    display({"text/html": code_html(code, language), "text/plain": code}, raw=True)
+
+
+def code_html(code, language="python"):
+    """`code` as HTML. A line that is too long goes on below, further in."""
+    pre = "margin: 0 5px; white-space: pre-wrap; word-break: normal; overflow-wrap: anywhere"
+    return f'<pre style="{pre}">{"".join(map(line_html, lines_of_tokens(code, language)))}</pre>'
+
+
+def line_html(tokens):
+    """A line, given as pairs of a kind and a text."""
+    text = "".join(text for _, text in tokens)
+    hang = len(text) - len(text.lstrip(" ")) + 8  # letters: twice the usual indentation, so no line looks like a block
+    inside = "".join(token_html(kind, text) for kind, text in tokens)
+    # The line's end stands in it for pages that take all styles away, as GitHub's do.
+    return f'<span style="display: block; padding-left: {hang}ch; text-indent: -{hang}ch">{inside}\n</span>'
+
+
+def token_html(kind, text):
+    look = next((look for name, look in LOOKS.items() if kind[: name.count(".") + 1] == tuple(name.split("."))), None)
+    return f'<span style="{look}">{html.escape(text)}</span>' if look else html.escape(text)
+
+
+def lines_of_tokens(code, language):
+    """The lines of `code`, each a list of pairs: kind and text."""
+    from pygments.lexers import get_lexer_by_name  # IPython brings it
+
+    line = []
+    for kind, text in get_lexer_by_name(language).get_tokens(code):
+        first, *more = text.split("\n")
+        line.append((kind, first))
+        for text in more:
+            yield line
+            line = [(kind, text)]

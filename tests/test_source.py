@@ -1,0 +1,74 @@
+"""Code, shown in a notebook."""
+
+import html.parser
+import inspect
+import pathlib
+
+import pytest
+
+import lenet_utils as d2l
+from lenet_utils import source, train
+
+PACKAGE = pathlib.Path(d2l.__file__).parent
+LONG = """\
+def speak(words):
+    if words:
+        return "a text that is longer than a narrow window"  # and <i>one</i> more
+"""
+
+
+class Page(html.parser.HTMLParser):
+    """What a page makes of HTML: its text, and the text in each style."""
+
+    def __init__(self, markup):
+        super().__init__()
+        self.text, self.open, self.styled = "", [], []
+        self.feed(markup)
+        self.close()
+
+    def handle_starttag(self, tag, attributes):
+        self.open.append((tag, dict(attributes).get("style", "")))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop()[0] == tag
+
+    def handle_data(self, data):
+        self.text += data
+        self.styled.append((data, self.open[-1][1]))
+
+    def style_of(self, text):
+        return next(style for data, style in self.styled if text in data)
+
+
+FILES = [*sorted(PACKAGE.glob("*.py")), PACKAGE / "fused" / "lenet.c"]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_no_letter_is_lost(path):
+    """Without the styles, too, which GitHub takes away."""
+    text = path.read_text(encoding="utf-8")
+    page = Page(source.code_html(text, {".py": "python", ".c": "c"}[path.suffix]))
+    assert page.text == text and not page.open
+
+
+def test_words_have_the_colours_of_the_page():
+    page = Page(source.code_html(LONG))
+    for word, kind in {"return": "keyword", "a text": "string", "# and <i>": "comment", "speak": "def"}.items():
+        assert f"var(--jp-mirror-editor-{kind}-color)" in page.style_of(word)
+    assert "var(" not in page.style_of("words")
+
+
+def test_a_line_goes_on_further_in_than_it_began():
+    page = Page(source.code_html(LONG))
+    assert "padding-left: 16ch; text-indent: -16ch" in page.style_of("        ")
+
+
+def test_a_script_prints_it(capsys):
+    d2l.show_source(train.accuracy)
+    assert capsys.readouterr().out == inspect.getsource(train.accuracy) + "\n"
+
+
+def test_several_one_below_the_other_and_methods_at_the_left_edge(capsys):
+    d2l.show_source(d2l.Accumulator.add, d2l.Accumulator.__len__)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if line.startswith("def")] == ["def add(self, *values):", "def __len__(self):"]
