@@ -280,7 +280,7 @@ SHOWN_CODE = """() => {
         }
     }
     const lines = [...shown.children].map(line => line.getBoundingClientRect().height);
-    return {broken, colours: colours.size, wrapped: lines.filter(height => height > 1.5 * lines[0]).length};
+    return {broken, colours: colours.size, wrapped: lines.filter(height => height > 1.5 * Math.min(...lines)).length};
 }"""
 
 
