@@ -25,8 +25,9 @@ class Checkpoint:
 
     `folder` holds the last state and the one before it. A run that finds a state there goes on from it, with
     `resume=False` it begins afresh. `request()`, or the signal SIGUSR1, asks for a save between the next two batches.
-    Kept are the parameters and buffers of the network (not tensors that it holds as plain attributes), how far the
-    run is, and the state of the random numbers. A state whose weights are no longer numbers is not kept.
+    Kept are the parameters and buffers of the network (not tensors that it holds as plain attributes, or in buffers
+    with `persistent=False`), how far the run is, and the state of the random numbers. A state whose weights are no
+    longer numbers is not kept.
 
     >>> train_ch6(net, train_iter, test_iter, 10, 0.9, device, checkpoint=Checkpoint("run"))  # doctest: +SKIP
     """
@@ -100,9 +101,18 @@ class Checkpoint:
 
 
 def pack(weights, state):
-    """The bytes of a safetensors file with `weights` and, in its header, `state` as JSON."""
+    """The bytes of a safetensors file with `weights` and, in its header, `state` as JSON.
+
+    Raises CheckpointError for what a network's `get_extra_state` adds to its weights.
+    """
     import safetensors.torch  # slow to import, and only needed here
 
+    for name, tensor in weights.items():
+        if not hasattr(tensor, "detach"):
+            raise CheckpointError(
+                f"the network keeps {name}, a {type(tensor).__name__}, and a checkpoint holds tensors only: "
+                "make it a tensor, with register_buffer, or train without a checkpoint."
+            )
     weights = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in weights.items()}
     about = {"format": FORMAT, "sha256": fingerprint(weights), **state}
     return safetensors.torch.save(weights, metadata={KEY: json.dumps(about)})

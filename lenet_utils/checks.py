@@ -50,6 +50,11 @@ def trainable(net):
             f"expected a net with parameters to train, got {type(net).__name__} without any "
             "(were they frozen with requires_grad_(False)?)"
         )
+    if any(isinstance(p, torch.nn.UninitializedParameter) for p in net.parameters()):
+        raise ValueError(
+            "expected a net that knows the sizes of its layers, got lazy ones without weights, "
+            "which nothing can initialise: show it one batch first, net(X)"
+        )
 
 
 def some_batches(name, data_iter, sized=False):

@@ -76,11 +76,17 @@ def layer_table(net, input_shape=(1, 1, 28, 28)):
 def trace_shapes(net, layers, input_shape):
     """Run zeros of `input_shape` through `net`; return `(layer, in_shape, out_shape)` a call of one of `layers`.
 
-    The net is left as it was: modes, gradients, running averages, random state.
+    The net is left as it was: modes, gradients, running averages, random state. Raises ValueError for one of `layers`
+    that takes or gives something else than a tensor.
     """
     seen = []
 
     def note(layer, inputs, output):
+        if not (inputs and torch.is_tensor(inputs[0]) and torch.is_tensor(output)):
+            raise ValueError(
+                f"expected layers that take a tensor and give one, and {layer.__class__.__name__} does not: "
+                "look at the shapes of its parts by themselves"
+            )
         seen.append((layer, inputs[0].shape, output.shape))
 
     parameter = next(net.parameters(), torch.empty(0))

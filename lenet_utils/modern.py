@@ -5,6 +5,7 @@ Choices are made on 5,000 training images that are held out (`load_data_with_val
 
 import dataclasses
 import math
+import numbers
 
 import torch
 from torch import nn
@@ -176,7 +177,7 @@ def train_modern(
     # Imported here: an optimiser of PyTorch's takes seconds to load, and 150 MB.
     from torch.optim.swa_utils import AveragedModel, update_bn
 
-    check_recipe(net, train_iter, num_epochs, lr, label_smoothing, average)
+    check_recipe(net, train_iter, num_epochs, lr, momentum, weight_decay, label_smoothing, average)
     device = checks.device(device)
     if init_weights is not None:
         net.apply(init_weights)
@@ -211,13 +212,14 @@ def train_modern(
     return run
 
 
-def check_recipe(net, train_iter, num_epochs, lr, label_smoothing, average):
+def check_recipe(net, train_iter, num_epochs, lr, momentum, weight_decay, label_smoothing, average):
     checks.trainable(net)
     checks.some_batches("train_iter", train_iter, sized=True)
     checks.whole_number("num_epochs", num_epochs)
     checks.learning_rate(lr)
-    for name, part in {"label_smoothing": label_smoothing, "average": average}.items():
-        if not 0 <= part < 1:
+    parts = {"momentum": momentum, "weight_decay": weight_decay, "label_smoothing": label_smoothing, "average": average}
+    for name, part in parts.items():
+        if not isinstance(part, numbers.Real) or not 0 <= part < 1:
             raise ValueError(f"expected {name} to be a fraction from 0 up to, but not, 1, got {part!r}")
 
 

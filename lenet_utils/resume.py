@@ -99,11 +99,11 @@ class Run:
                     self.save()
                     if animator:
                         animator.add(len(history), (None, None, history.test_acc[-1]))
+                self.pause(asked, together=True)  # as at the beginning of an epoch
         except KeyboardInterrupt:
             if asked.lost_workers and self.team.size == 1:  # else `pause` has saved, or the others will not
                 self.save()
-            history.stopped = f"in epoch {len(history) + 1} of {num_epochs}"
-            say(self.team, f"stopped {history.stopped}; the network keeps what it has learned")
+            say(self.team, history.interrupt(num_epochs))
         except Diverged as error:
             if self.checkpoint is not None:
                 folder = self.checkpoint.folder

@@ -236,9 +236,9 @@ def train_ch6(
                 history.add(*trained, test_acc)
                 if animator:
                     animator.add(epoch + 1, (None, None, test_acc))
+            stop.check()  # asked for while the last epoch was tested
     except KeyboardInterrupt:
-        history.stopped = f"in epoch {len(history) + 1} of {num_epochs}"
-        print(f"stopped {history.stopped}; the network keeps what it has learned")
+        print(history.interrupt(num_epochs))
     finally:
         if animator:
             animator.flush()
@@ -340,6 +340,12 @@ class History:
         self.images.append(images)
         self.seconds.append(seconds)
         self.test_acc.append(test_acc)
+
+    def interrupt(self, num_epochs):
+        """Note that the run was stopped before its `num_epochs` were over, or just then; returns a line about it."""
+        done = len(self)
+        self.stopped = f"in epoch {done + 1} of {num_epochs}" if done < num_epochs else f"after epoch {done}, the last"
+        return f"stopped {self.stopped}; the network keeps what it has learned"
 
     def __len__(self):
         return len(self.test_acc)

@@ -127,6 +127,24 @@ def test_stop_saves_between_two_batches(tmp_path, capsys, stop, batch):
     assert same(net, plain_net) and same_history(history, plain_history) and not history.stopped
 
 
+class Remembering(nn.Linear):
+    """A layer that keeps something besides tensors."""
+
+    def get_extra_state(self):
+        return {"calls": 3}
+
+    def set_extra_state(self, state):
+        pass
+
+
+def test_what_a_checkpoint_cannot_hold_is_named_before_training(tmp_path):
+    net = nn.Sequential(nn.Flatten(), Remembering(784, 10))
+    before = net[1].weight.clone()
+    with pytest.raises(CheckpointError, match=r"keeps 1\._extra_state, a dict, and a checkpoint holds tensors only"):
+        fit(net, tmp_path, init_weights=None)
+    assert torch.equal(net[1].weight, before) and not list(tmp_path.iterdir())
+
+
 class Flipping(TensorDataset):
     """Images that are mirrored at random, by the generator of another library."""
 

@@ -306,6 +306,24 @@ def test_work_that_is_not_known_is_not_zero():
     assert "at least" not in str(layer_table(nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2))))
 
 
+class ByName(nn.Module):
+    """A layer inside that is called with its input's name."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(2, 2)
+
+    def forward(self, X):
+        return self.layer(input=X)
+
+
+@pytest.mark.parametrize(("net", "name"), [(nn.Sequential(nn.LSTM(2, 2)), "LSTM"), (ByName(), "Linear")])
+@pytest.mark.parametrize("look", [layer_table, print_layer_shapes])
+def test_layers_of_other_things_than_tensors_are_named(look, net, name):
+    with pytest.raises(ValueError, match=f"take a tensor and give one, and {name} does not"):
+        look(net, (3, 2))
+
+
 def test_a_flatten_of_some_axes_has_no_formula():
     (row,) = layer_table(nn.Sequential(nn.Flatten(2)))
     assert (row.shape, row.formula) == ((1, 1, 784), "")

@@ -39,6 +39,13 @@ def test_it_is_in_float32_on_the_cpu_whatever_is_usual(trial):
         torch.set_default_dtype(usual)
 
 
+def test_a_layer_that_somebody_put_right_meanwhile_does_no_harm():
+    net = lenet()
+    with quick_layers(net):
+        for layer in net.modules():
+            vars(layer).pop("forward", None)
+
+
 @pytest.mark.parametrize(("device", "changed"), [("cpu", True), ("meta", False)])
 def test_only_a_network_on_the_cpu_takes_quick_ways(device, changed):
     """Elsewhere its layers stay what they are: the kernels for a GPU decline a layer that was changed."""

@@ -965,6 +965,17 @@ def test_a_second_stop_during_the_test(stop_handler):
     assert all(modes(net)) and torch.is_grad_enabled() and not torch.is_inference_mode_enabled()
 
 
+@pytest.mark.parametrize("more", [{}, {"checkpoint": "run"}], ids=["as usual", "with a checkpoint"])
+def test_a_stop_during_the_last_test_is_not_forgotten(stop_handler, capsys, tmp_path, monkeypatch, more):
+    """A loop over many runs has to hear of it."""
+    monkeypatch.chdir(tmp_path)
+    net, test_iter = small_net(), Interrupting(2, 2)
+    history = train_ch6(net, make_batches(4, 4), test_iter, 2, 0.1, CPU, animator=False, **more)
+    assert len(history) == 2 and history.stopped == "after epoch 2, the last"
+    assert "stopped after epoch 2, the last; the network keeps what it has learned" in capsys.readouterr().out
+    assert signal.getsignal(signal.SIGINT) is stop_handler
+
+
 def test_the_handler_comes_back_after_an_exception(stop_handler):
     with pytest.raises(Diverged):
         fit(train_iter=Poisoned(1, 1, math.nan))
@@ -1012,6 +1023,17 @@ BAD_ARGUMENTS = {
     "not here": ({"device": "cuda:99"}, r"a device that this machine has, got 'cuda:99'"),
     "no device": ({"device": None}, r"a device that this machine has, got 'None'"),
 }
+
+
+def test_lazy_layers_need_a_batch_first():
+    """Nothing could initialise them; after a batch they are like any others."""
+    batches, net = make_batches(4), nn.Sequential(nn.Flatten(), nn.LazyLinear(10))
+    with pytest.raises(ValueError, match=r"sizes of its layers, got lazy ones .* show it one batch first, net\(X\)"):
+        fit(net, batches)
+    net(batches[0][0])
+    fit(net, batches, lr=0.0)
+    limit = math.sqrt(6 / (net[1].in_features + 10))  # Xavier's; PyTorch's own is smaller
+    assert limit * 0.9 < net[1].weight.abs().max() <= limit
 
 
 @pytest.mark.parametrize(("bad", "message"), BAD_ARGUMENTS.values(), ids=BAD_ARGUMENTS)
