@@ -1025,17 +1025,6 @@ BAD_ARGUMENTS = {
 }
 
 
-def test_lazy_layers_need_a_batch_first():
-    """Nothing could initialise them; after a batch they are like any others."""
-    batches, net = make_batches(4), nn.Sequential(nn.Flatten(), nn.LazyLinear(10))
-    with pytest.raises(ValueError, match=r"sizes of its layers, got lazy ones .* show it one batch first, net\(X\)"):
-        fit(net, batches)
-    net(batches[0][0])
-    fit(net, batches, lr=0.0)
-    limit = math.sqrt(6 / (net[1].in_features + 10))  # Xavier's; PyTorch's own is smaller
-    assert limit * 0.9 < net[1].weight.abs().max() <= limit
-
-
 @pytest.mark.parametrize(("bad", "message"), BAD_ARGUMENTS.values(), ids=BAD_ARGUMENTS)
 def test_arguments_that_cannot_work_change_nothing(capsys, bad, message):
     good = {"net": small_net(), "train_iter": make_batches(4), "test_iter": make_batches(4)}
@@ -1045,6 +1034,17 @@ def test_arguments_that_cannot_work_change_nothing(capsys, bad, message):
         train_ch6(**arguments, animator=False)
     assert not before or same(before, weights(arguments["net"]))
     assert capsys.readouterr().out == ""
+
+
+def test_lazy_layers_need_a_batch_first():
+    """Nothing could initialise them; after a batch they are like any others."""
+    batches, net = make_batches(4), nn.Sequential(nn.Flatten(), nn.LazyLinear(10))
+    with pytest.raises(ValueError, match=r"sizes of its layers, got lazy ones .* show it one batch first, net\(X\)"):
+        fit(net, batches)
+    net(batches[0][0])
+    fit(net, batches, lr=0.0)
+    limit = math.sqrt(6 / (net[1].in_features + 10))  # Xavier's; PyTorch's own is smaller
+    assert limit * 0.9 < net[1].weight.abs().max() <= limit
 
 
 X, Y = torch.rand(4, 1, 28, 28), torch.arange(4)

@@ -76,4 +76,8 @@ WRONG = {
     ],
 }
 
-RIGHT = {"0.1": ["guess = 0.08", "guess = 0.12"], "0.2": ["ruinous_lr = 1e100"]}
+RIGHT = {
+    "0.1": ["guess = 0.08", "guess = 0.12"],
+    "0.2": ["ruinous_lr = 1e100"],
+    "0.3": ["my_history = history(8, stopped='after epoch 8, the last')"],
+}
