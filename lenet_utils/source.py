@@ -12,6 +12,7 @@ from .display import kernel_shell
 # Kinds of text, as Pygments calls them. Outside JupyterLab its colours have no value, and the text keeps its own.
 LOOKS = {
     "Keyword": "color: var(--jp-mirror-editor-keyword-color); font-weight: bold",
+    "Operator.Word": "color: var(--jp-mirror-editor-keyword-color); font-weight: bold",  # and, in, not
     "Comment": "color: var(--jp-mirror-editor-comment-color); font-style: italic",
     "Literal.String": "color: var(--jp-mirror-editor-string-color)",
     "Name.Function": "color: var(--jp-mirror-editor-def-color); font-weight: bold",
