@@ -14,7 +14,8 @@ def load_data_fashion_mnist(batch_size, resize=None, *, device=None):
     """The training batches and the test batches of Fashion-MNIST, as `(train_iter, test_iter)`.
 
     Each yields `(X, y)`: `X` float32 `(N, 1, 28, 28)`, 0 (black) to 1 (white), and `y` int64 `(N,)`,
-    0 to 9. `resize` (a side, or height and width, in pixels) scales the images as d2l does.
+    0 to 9. `resize` (a side, or height and width, in pixels) scales the images as d2l does, but for rounding: in some
+    sizes a few pixels differ, by 2/255 at most.
     The training batches are drawn in a new random order on every pass, the test batches never.
     `device`: where the images live, the CPU unless told otherwise. Nothing is written to disk.
     The labels are yours to change; the images on the CPU are shared by all calls, so clone them before you do.

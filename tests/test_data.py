@@ -168,8 +168,8 @@ def test_a_second_call_holds_no_second_copy():
 # The size
 
 
-@pytest.mark.parametrize("resize", [14, 64, 96, 224, (20, 40), [40, 20], (28, 28)])
-def test_resize_equals_d2ls(iters, resize):
+@pytest.mark.parametrize("resize", [14, 20, 64, 96, 224, (20, 40), [40, 20], (28, 28)])
+def test_resize_equals_d2ls_but_for_rounding(iters, resize):
     from PIL import Image
     from torchvision import transforms
 
@@ -179,7 +179,8 @@ def test_resize_equals_d2ls(iters, resize):
     expected = torch.stack([theirs(Image.fromarray(image.numpy())) for image in images])
     X, _ = next(iter(data.Batches(images, torch.zeros(count, dtype=torch.int64), count, resize=resize)))
     assert X.dtype == torch.float32 and X.shape == expected.shape
-    assert (X - expected).abs().max() <= 1.001 / 255
+    assert (X - expected).abs().max() <= (2.001 if resize == 20 else 1.001) / 255
+    assert (X - expected).abs().mean() <= 0.125 / 255
 
 
 @pytest.mark.parametrize(("resize", "height", "width"), [(14, 14, 14), ((24, 48), 24, 48), ([32], 32, 32)])
