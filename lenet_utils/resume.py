@@ -99,7 +99,7 @@ class Run:
                     self.save()
                     if animator:
                         animator.add(len(history), (None, None, history.test_acc[-1]))
-                self.pause(asked, together=True)  # as at the beginning of an epoch
+                self.pause(asked, together=True)  # asked for while the last epoch was tested
         except KeyboardInterrupt:
             if asked.lost_workers and self.team.size == 1:  # else `pause` has saved, or the others will not
                 self.save()

@@ -44,7 +44,7 @@ def code_html(code, language="python"):
 def line_html(tokens):
     """A line, given as pairs of a kind and a text."""
     text = "".join(text for _, text in tokens)
-    hang = len(text) - len(text.lstrip(" ")) + 8  # letters: twice the usual indentation, so no line looks like a block
+    hang = len(text) - len(text.lstrip(" ")) + 8  # letters; 4 would look like the body of a block
     inside = "".join(token_html(kind, text) for kind, text in tokens)
     # The line's end stands in it for pages that take all styles away, as GitHub's do.
     return f'<span style="display: block; padding-left: {hang}ch; text-indent: -{hang}ch">{inside}\n</span>'
