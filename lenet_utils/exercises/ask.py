@@ -36,6 +36,13 @@ def as_number(value, what):
     return value
 
 
+def as_table(value):
+    """`value` as a tensor: also a list of rows that are tensors, which PyTorch does not take. Raises as `as_tensor`."""
+    if isinstance(value, (list, tuple)):
+        value = [row.tolist() if torch.is_tensor(row) else row for row in value]
+    return torch.as_tensor(value)
+
+
 def expect_number(value, low, high, kinds, otherwise):
     """Raises Wrong unless `value` is from `low` to `high`; `kinds`: messages for typical wrong numbers."""
     value = as_number(value, "Your answer")
@@ -68,4 +75,4 @@ def run_net(net, X):
 def innermost(net):
     if not isinstance(net, nn.Module):
         raise Wrong(f"Expected a network, such as an `nn.Sequential`, got {type(net).__name__}.")
-    return [layer for layer in net.modules() if not any(layer.children())]
+    return [layer for _, layer in net.named_modules(remove_duplicate=False) if not any(layer.children())]

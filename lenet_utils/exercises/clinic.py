@@ -278,7 +278,7 @@ def statistics_of_the_training_pictures(diagnosis, train):
         net = copy.deepcopy(fresh)
         net.calls = Calls()
         torch.manual_seed(seed)
-        runs.append(Run(net, X, X_test, *results(train(net, X, y, X_test, 2, LR))))
+        runs.append(Run(net, X, X_test, *results(train(net, X.clone(), y.clone(), X_test.clone(), 2, LR))))
     complain_about_statistics(X, *runs)
     for run in runs:
         complain_about_preparation(run)

@@ -28,11 +28,11 @@ def bytes_sent(answer):
     if answer == size:
         raise Wrong("So much the gradients of one process take. But each number is sent more than once, or not at all.")
     if answer == 2 * size:
-        raise Wrong("That would be all gradients at a time; the ring sends a part of them at a time.")
+        raise Wrong("That is twice all gradients. How long is a message, and how many does a process send?")
     if answer == 3 * size // 4:
         raise Wrong("After so much every process has one part of the sum, and not yet the others.")
     if answer == 4 * 2 * 3 * size // 4:
-        raise Wrong("That is what all four send together.")
+        raise Wrong("That is what all four send together, or what one would send if each message held all gradients.")
     if answer != 2 * 3 * size // 4:
         raise Wrong("It is some other number: how many messages does one process send, and how long is each?")
     return "For a thousand processes it is hardly more, less than twice the gradients each. The number of waits grows."

@@ -2,7 +2,7 @@
 
 import torch
 
-from .ask import expect_class
+from .ask import as_table, expect_class
 from .engine import Wrong, attempt, exercise
 
 
@@ -15,7 +15,7 @@ from .engine import Wrong, attempt, exercise
 )
 def transposed_then_reshaped(answer):
     try:
-        answer = torch.as_tensor(answer)
+        answer = as_table(answer)
     except (TypeError, ValueError, RuntimeError):
         raise Wrong("That is not a table: write it as a list of rows, e.g. [[0, 1], [2, 3]].") from None
     a = torch.arange(6).view(2, 3)
@@ -90,6 +90,8 @@ def reshape32(layer):
 
 def tensor_of(layer, X, name):
     """What `layer` makes of a copy of `X`; Wrong if that is no tensor."""
+    if not callable(layer):
+        raise Wrong("What the class makes cannot be called as a layer can: let it be a `torch.nn.Module`.")
     got = attempt(layer, X.clone(), when=name)
     if not torch.is_tensor(got):
         raise Wrong(f"{name} it should give a tensor, and what it gives is of type `{type(got).__name__}`.")
@@ -139,6 +141,8 @@ def compare(got, wanted, name):
 def refuses_others(net, height, width, count):
     others = [
         ((count, 3, height, width), "colour pictures"),
+        ((count, 2, height, width), "pictures with two channels"),
+        ((2, count, 1, height, width), "batches of batches"),
         ((count, 2 * height * width), "rows that are twice as long as a picture"),
         ((count, height, width, 1), "pictures with their channel last"),
         ((count, height * width + 1), "rows that are one number too long"),

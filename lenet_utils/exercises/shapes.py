@@ -66,6 +66,8 @@ def twelve_classes(broken, complains):
     if len(new) != len(old):
         raise Wrong(f"There are {len(new)} layers now instead of {len(old)}. Change a number in a layer that is there.")
     changed = [pair for pair in zip(map(numbers_of, old), map(numbers_of, new)) if pair[0] != pair[1]]
+    if not changed:
+        raise Wrong("By their own words all layers are as they were. Change the number with which a layer is made.")
     if len(changed) != 1 or sum(a != b for a, b in zip(*changed[0])) != 1:
         raise Wrong("More than one number of the network is different now. One is enough.")
     if complains not in (True, False):
@@ -197,6 +199,7 @@ def compare_shapes(mine, right, window, kinds):
         raise Wrong(f"Expected a shape, (N, C, H, W), for each window, and got {mine!r:.60}.")
     if len(mine) != 4:
         raise Wrong(f"A shape has four numbers, (N, C, H, W). Yours has {len(mine)}.")
+    mine = [number.item() if torch.is_tensor(number) and number.numel() == 1 else number for number in mine]
     for side, name in zip(mine[2:], ("rows", "columns")):
         if not isinstance(side, numbers.Integral):
             raise Wrong(f"A map has a whole number of {name}. Yours has {side}: which division is meant?")
@@ -258,7 +261,8 @@ def count_by_torch(layers):
 
 
 def numbers_of(layer):
-    return type(layer).__name__, *re.findall(r"\d+", repr(layer))
+    """Its class and the numbers that it was made with; (2, 2) is 2."""
+    return type(layer).__name__, *re.findall(r"\d+", re.sub(r"\((\d+), \1\)", r"\1", repr(layer)))
 
 
 def sizes(layer, name):

@@ -80,8 +80,10 @@ def lies(lying_clock):
     gpu, looks, clock = ShortJobs(), [], time.perf_counter
 
     def watched_clock():
-        looks.append(clock())
-        return looks[-1]
+        now = clock()
+        if not gpu.looking:
+            looks.append(now)
+        return now
 
     begin = clock()
     with mock.patch.object(time, "perf_counter", watched_clock):
@@ -107,10 +109,16 @@ class ShortJobs(ladder.ToyGPU):
     """A toy that remembers its longest job, and keeps nobody waiting where milliseconds were taken for seconds."""
 
     longest = 0.0
+    looking = False  # at the clock, itself
 
     def run(self, seconds):
         self.longest = max(self.longest, seconds)
-        super().run(min(seconds, 0.01))
+        with mock.patch.object(self, "looking", True):
+            super().run(min(seconds, 0.01))
+
+    def wait(self):
+        with mock.patch.object(self, "looking", True):
+            super().wait()
 
 
 def is_number(value):
@@ -321,7 +329,8 @@ def judge_stopwatch(got, clock, ratios, pace):
 def flop_of_a_convolution(conv_flop):
     for i in range(6):
         conv, height, width = random_convolution(plain=i == 0)
-        got = attempt(conv_flop, conv, height, width, when=f"For {conv} and a picture of {height} x {width}")
+        case = f"For {conv} and a picture of {height} x {width}"
+        got = attempt(conv_flop, copy.deepcopy(conv), height, width, when=case)
         out = conv(torch.zeros(1, conv.in_channels, height, width))
         judge_flop(got, conv, out.numel(), height, width)
     return "Each number that comes out costs one multiply-add for each weight of its filter."

@@ -194,6 +194,18 @@ RIGHT = {
         ),
         BEHIND,
         HOOK,
+        but(SILENT, ("    return (", "    before = (net(X).argmax(dim=1) == y).float().mean()\n    return (")),
+        but(SILENT, ("    return (", "    left = (")).replace(
+            ".item()\n", ".item()\n    whole = (net(X).argmax(dim=1) == y).float().mean()\n    return left\n", 1
+        ),
+        but(
+            SILENT,
+            (
+                "    return (net[3:](maps).argmax(dim=1) == y)",
+                "    parts = map(net[3:], maps.split(77))\n"
+                "    return (torch.cat([part.argmax(dim=1) for part in parts]) == y)",
+            ),
+        ),
     ],
     "4.5": [
         but(

@@ -49,7 +49,7 @@ WRONG = {
     "7.1": [
         ("sent = 61_706", "how many gradients"),
         ("sent = 246_824", "one process take"),
-        ("sent = 2 * 246_824", "a part of them"),
+        ("sent = 2 * 246_824", "twice all gradients"),
         ("sent = 185_118", "not yet the others"),
         ("sent = 4 * 370_236", "all four send together"),
         ("sent = 1000", "some other number"),

@@ -115,4 +115,31 @@ def my_lenet():
         nn.Flatten(), nn.LazyLinear(100), nn.LazyBatchNorm1d(), nn.ReLU(), nn.LazyLinear(10))
 """
 
-RIGHT = {"5.3": [LAZY, KEPT], "5.4": [LAZY_MODERN]}
+ANY_ORDER = """
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.top, self.dense = nn.Linear(84, 10), nn.ModuleList([nn.Linear(400, 120), nn.Linear(120, 84)])
+        self.second, self.first = nn.Conv2d(6, 16, 5), nn.Conv2d(1, 6, 5, padding=2)
+
+    def forward(self, X):
+        for convolution in (self.first, self.second):
+            X = torch.nn.functional.max_pool2d(convolution(X).relu(), 2)
+        X = X.flatten(1)
+        for layer in self.dense:
+            X = layer(X).relu()
+        return self.top(X)
+
+
+relu_lenet = Net
+"""
+
+SEEDED = """
+def my_lenet():
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(1, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 32, 3, 2, 1), nn.ReLU(),
+        nn.Flatten(), nn.Linear(1568, 36), nn.ReLU(), nn.Linear(36, 10)).apply(modern.init_he)
+"""
+
+RIGHT = {"5.3": [LAZY, KEPT, ANY_ORDER], "5.4": [LAZY_MODERN, SEEDED]}

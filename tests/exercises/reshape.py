@@ -35,6 +35,12 @@ def known(*conditions):
 ROWS, MAPS = "X.ndim == 2 and X.shape[1] == h * w", "X.shape[1:] == (h, w)"
 CHANNEL, SINGLE = "X.shape[1:] == (1, h, w)", "X.shape == (h, w)"
 
+PLAIN = """
+class Reshape32:
+    def forward(self, X):
+        return X
+"""
+
 WRONG = {
     "1.1": [
         ("result = [[0, 1, 2], [3, 4, 5]]", "as if the reshape undid"),
@@ -68,6 +74,7 @@ WRONG = {
         (reshape32(f"return {BORDERED}.flip(0) if len(X) < 28 else {BORDERED}.flip(2)"), "not all of them are in"),
         (reshape32(f"return {BORDERED},"), "type `tuple`"),
         (reshape32(f"return {BORDERED}") + "\n\nReshape32 = Reshape32()", "The class itself"),
+        (PLAIN, "cannot be called as a layer"),
     ],
     "1.4": [
         (my_reshape("return X.reshape(-1, 1, h, w)"), "It takes colour pictures"),
@@ -87,9 +94,14 @@ WRONG = {
         (known("X.ndim == 2 and X.numel() == h * w", ROWS, MAPS, CHANNEL), "a single picture on its side"),
         (known("X.ndim < 3 and X.shape[-1] == h * w", MAPS, CHANNEL, SINGLE), "row without a batch"),
         (known("X.ndim > 1 and X.shape[-1] == h * w", MAPS, CHANNEL, SINGLE), "batches of rows"),
+        (known(ROWS, MAPS, SINGLE, "X.ndim == 4 and X.shape[1] != 3 and X.shape[2:] == (h, w)"), "two channels"),
+        (known(ROWS, MAPS, SINGLE, "X.ndim > 3 and X.shape[-3:] == (1, h, w)"), "batches of batches"),
         (known(ROWS, MAPS, CHANNEL, SINGLE).replace("raise", "return"), "instead of raising"),
         (known(ROWS, MAPS, CHANNEL, SINGLE) + "\n\nMyReshape = MyReshape(3, 7)", "The class itself"),
     ],
 }
 
-RIGHT = {"1.4": [known(ROWS, MAPS, CHANNEL, SINGLE)]}
+RIGHT = {
+    "1.1": ["result = [torch.tensor([0, 3, 1]), torch.tensor([4, 2, 5])]"],
+    "1.4": [known(ROWS, MAPS, CHANNEL, SINGLE)],
+}

@@ -47,6 +47,9 @@ def count_parameters(layers):
 """
 
 
+AS_TENSORS = SHAPES.replace("H = (H", "H = (torch.as_tensor(H)").replace("\ndef", "import torch\n\ndef")
+
+
 def but(code, *changes):
     """`code` with pieces replaced: (old, new), (old, new), ..."""
     for old, new in changes:
@@ -99,6 +102,7 @@ WRONG = {
         (net("broken[-1] = nn.Linear(84, 120)"), "(1, 12), and it gives (1, 120)"),
         (net("broken[-1] = nn.Linear(84, 12)", "complains = True"), "compute the loss"),
         (net("broken = list(broken)"), "Expected a network"),
+        (net("broken[-1].weight = nn.Parameter(torch.rand(12, 84)); broken[-1].bias = None"), "By their own words"),
         (net("broken[-1] = nn.RNN(84, 12)"), "one tensor, and yours returns a tuple"),
     ],
     "2.3": [
@@ -153,6 +157,11 @@ WRONG = {
 
 RIGHT = {
     "2.1": ["sides, more = [14, 5], 1190.0", "sides, more = torch.tensor([14, 5]), torch.tensor([1190])"],
-    "2.2": [net("broken[-1] = nn.Linear(84, 12)", "broken.double()")],
+    "2.2": [
+        net("broken[-1] = nn.Linear(84, 12)", "broken.double()"),
+        net("broken[3] = broken[6] = nn.AvgPool2d((2, 2), (2, 2))", "broken[-1] = nn.Linear(84, 12)"),
+        net("broken[2] = broken[5] = broken[9] = broken[11] = nn.Sigmoid()", "broken[-1] = nn.Linear(84, 12)"),
+    ],
+    "2.4": [AS_TENSORS],
     "2.5": [but(COUNT, ("    return total", "    return torch.tensor(total)"))],
 }

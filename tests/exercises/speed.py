@@ -68,6 +68,11 @@ WRONG = {
         (lying_clock(["gpu.run(0.003)", READ, "gpu.wait()", "return seconds"]), "not ten"),
         (lying_clock([TEN.replace("0.003", "0.0003"), READ, "gpu.wait()", "return seconds"]), "shorter than 3 ms"),
         (lying_clock([TEN, "gpu.wait()", "return 0.0"]), "stands still"),
+        (lying_clock([f"{TEN}; gpu.wait()", READ, "return seconds / 10"]), "between two looks"),
+        (
+            lying_clock(["start = time.time()", TEN, "end = time.time(); gpu.wait(); return end - start"]),
+            "between two looks",
+        ),
         (lying_clock([TEN, "gpu.wait()", "return 'fast'"]), "What it returns, in seconds"),
         (lying_clock([TEN, READ, "gpu.wait()"]), "returns nothing"),
         (lying_clock([TEN, "gpu.wait()", "return 0.001"]), "between two looks"),

@@ -73,6 +73,7 @@ WRONG = {
         (name_of(f"return {NAMES}([scores.argmax()])[0].title()"), "not among"),
         (name_of(f"{NAMES}([scores.argmax()])[0]"), "returns nothing"),
         (name_of(POSITIVE_ONLY.strip()), "all be negative"),
+        (name_of(f"return {NAMES}([scores[:9].argmax()])[0]"), "not always"),
     ],
 }
 

@@ -72,6 +72,11 @@ MENDED = [
     ("clinic.6", POOLED, "    mean, std = X.mean(), X.std()\n", ("train.SGD", "torch.optim.SGD")),
     (
         "clinic.6",
+        POOLED + NORMAL,
+        "    mean, std = X.mean(), X.std()\n    for P in (X, X_test):\n        P -= mean\n        P /= std\n",
+    ),
+    (
+        "clinic.6",
         POOLED,
         "    mean, std = X.mean(), X.std()\n",
         ("rows in torch.randperm(len(X)).split(32)", f"A, b in {LOADER.format(32)}"),

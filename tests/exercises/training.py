@@ -218,6 +218,7 @@ WRONG = {
             but(CONFUSION, ("return table", "return table / table.sum(dim=1, keepdim=True).clamp(min=1)")),
             "Every row adds",
         ),
+        (but(CONFUSION, ("return table", "return table / table.sum(dim=1, keepdim=True)")), "Every row adds"),
         (but(CONFUSION, ("return table", "return table / table.sum()")), "All places add"),
         (but(CONFUSION, (ONE_BY_ONE, ONE_BY_ONE + "            return table\n")), "first batch only"),
         (
@@ -243,6 +244,7 @@ RIGHT = {
     "3.4": [ON_A_COPY],
     "3.5": [
         but(CONFUSION, ("return table", "return table.tolist()")),
+        but(CONFUSION, ("return table", "return list(table)")),
         but(CONFUSION, ("torch.long", "torch.int16")),
         but(CONFUSION, ("torch.long", "torch.float32")),
     ],
