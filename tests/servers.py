@@ -1,8 +1,18 @@
-"""The servers that tests start: each ends with its test, whatever state the test leaves it in."""
+"""What tests of servers share: free ports, and an end with the test, whatever state the test leaves a server in."""
 
 import contextlib
+import socket
 
 import psutil
+
+
+def free_ports(count):
+    """Ports that nobody uses at this moment."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in sockets]
 
 
 def end(server, patience=30):

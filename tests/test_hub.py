@@ -8,7 +8,6 @@ import json
 import pathlib
 import re
 import shutil
-import socket
 import subprocess
 import time
 import urllib.request
@@ -85,15 +84,6 @@ users: [{name: none, user: {}}]
 """
 
 
-def free_ports(count):
-    """Ports that nobody uses at this moment."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
-
-
 class Hub:
     """A JupyterHub on this machine only, set up as the guide's lines for Kubernetes say."""
 
@@ -101,7 +91,7 @@ class Hub:
         self.folder, self.course, self.homes = folder, folder / "course", folder / "homes"
         single = CHART["singleuser"]
         command = single["lifecycleHooks"]["postStart"]["exec"]["command"]
-        port, hub_port, proxy_port = free_ports(3)
+        port, hub_port, proxy_port = servers.free_ports(3)
         self.url = f"http://127.0.0.1:{port}"
         settings = SETTINGS.format(
             port=port,

@@ -50,14 +50,6 @@ PartitionName=all Nodes=ALL Default=YES State=UP
 """
 
 
-def free_ports(count):
-    with contextlib.ExitStack() as stack:
-        found = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in found:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in found]
-
-
 def until(condition, seconds=60, told=lambda: ""):
     end = time.monotonic() + seconds
     while not condition():
@@ -70,7 +62,7 @@ class Cluster:
 
     def __init__(self, folder):
         self.folder, self.daemons = folder, {}
-        port, *node_ports = free_ports(3)
+        port, *node_ports = servers.free_ports(3)
         lines = [CONFIGURATION.format(host=socket.gethostname(), port=port, folder=folder)]
         for (name, address), node_port in zip(NODES.items(), node_ports):
             lines.append(f"NodeName={name} NodeAddr={address} Port={node_port} CPUs=16")
@@ -175,7 +167,7 @@ def script(**changes):
 
 def test_the_script_of_notebook_7(cluster):
     """It runs on both nodes; SIGTERM, which Slurm sends before the time is over, ends it; and it goes on afterwards."""
-    (port,) = free_ports(1)
+    (port,) = servers.free_ports(1)
     changes = {
         "--gpus-per-node=8 ": "",
         "--nproc-per-node 8": "--nproc-per-node 1",
