@@ -67,8 +67,8 @@ class Cluster:
         for (name, address), node_port in zip(NODES.items(), node_ports):
             lines.append(f"NodeName={name} NodeAddr={address} Port={node_port} CPUs=16")
         (folder / "slurm.conf").write_text("\n".join(lines) + "\n")
-        (folder / "hosts").write_text("".join(f"{address} {name}\n" for name, address in NODES.items()))
-        (folder / "hosts").write_text((folder / "hosts").read_text() + "127.0.0.1 localhost\n")
+        hosts = {"localhost": "127.0.0.1", **NODES}
+        (folder / "hosts").write_text("".join(f"{address} {name}\n" for name, address in hosts.items()))
         (folder / "state").mkdir()
         key = folder / "key"
         key.touch(mode=0o600)
@@ -155,8 +155,8 @@ def cluster(tmp_path):
         made.close()
 
 
-def script(**changes):
-    """The notebook's script for Slurm, with fewer processes, and more to do for them."""
+def script(changes):
+    """The notebook's script for Slurm with `changes`, a dict of old texts and new ones."""
     notebook = nbformat.read(COURSE / "notebooks" / "7_many_machines.ipynb", as_version=4)
     (text,) = [found for cell in notebook.cells for found in re.findall(r"```bash\n(#!.*?)```", cell.source, re.DOTALL)]
     for old, new in changes.items():
@@ -168,13 +168,13 @@ def script(**changes):
 def test_the_script_of_notebook_7(cluster):
     """It runs on both nodes; SIGTERM, which Slurm sends before the time is over, ends it; and it goes on afterwards."""
     (port,) = servers.free_ports(1)
-    changes = {
+    changes = {  # no GPUs, fewer processes, and more to do for them
         "--gpus-per-node=8 ": "",
         "--nproc-per-node 8": "--nproc-per-node 1",
         ":29400": f":{port}",
         "--epochs 10 ": "--epochs 100000 --images 1280 --device cpu ",
     }
-    (cluster.folder / "lenet.sbatch").write_text(script(**changes))
+    (cluster.folder / "lenet.sbatch").write_text(script(changes))
 
     def submitted():
         printed = cluster.ask("sbatch", "--open-mode=append", "--output=said", "lenet.sbatch")

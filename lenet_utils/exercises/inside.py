@@ -151,6 +151,7 @@ def compare_silence(got, sent, net, k, X, y):
         kinds = (message for message, way in SILENCES.items() if goes_on(way))
         raise Wrong(next(kinds, "Something else than map k alone, or another number than its mean, goes on."))
     accuracy = (net[3:](silenced(mean_of_map, original, k)).argmax(dim=1) == y).float().mean().item()
+    # Rounded to three places it is right, too: one picture of 300 more would be 0.0033.
     expect_number(as_number(got, "What your function returns"), accuracy - 6e-4, accuracy + 6e-4, {
         accuracy * len(X): "The maps are right. Return the accuracy as a fraction, from 0 to 1.",
         accuracy * 100: "The maps are right. Return the accuracy as a fraction, from 0 to 1.",

@@ -42,6 +42,7 @@ def conv_flop(conv, height, width):
 """
 
 
+UNPADDED = "setattr(conv, 'padding', (0, 0)) or conv.padding"  # and so is the judge's, unless it has its own
 TEN = "for _ in range(10): gpu.run(0.003)"
 READ = "seconds = time.perf_counter() - start"
 RATIOS = "[seconds(slow) / seconds(fast) for _ in range(rounds)]"
@@ -152,6 +153,7 @@ WRONG = {
         (conv_flop("return 2 * conv.weight.numel() * height * width"), "that goes in"),
         (conv_flop("return 2 * places * conv.in_channels * kh * kw + places"), "counts the bias"),
         (conv_flop("return 2 * places * conv.in_channels * kh * kw", padding="(0, 0)"), "look at the other arguments"),
+        (conv_flop("return 2 * places * conv.in_channels * kh * kw", UNPADDED), "look at the other arguments"),
         (conv_flop("return places"), "though this one is square"),
         (conv_flop("2 * places"), "returns nothing"),
         (conv_flop("return f'{2 * places} flop'"), "should be a number"),
