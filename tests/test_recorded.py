@@ -353,6 +353,34 @@ def test_on_a_gpu_recorded_steps_equal_eager_ones(make_net, capsys):
 
 
 @needs_gpu
+def test_on_a_gpu_a_loss_of_the_same_network_may_still_be_held(capsys):
+    net, train_iter = lenet().to(CUDA), batches(1000, 64, CUDA)
+    held = net(next(iter(train_iter))[0]).sum()
+    run_recorded(net, train_iter)
+    assert "not fused" not in capsys.readouterr().out
+    assert held.isfinite()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_recording_gathers_gradients_apart_from_a_loss_that_is_still_held(dtype):
+    layer, X = nn.Linear(3, 2).to(dtype), torch.rand(4, 3, dtype=dtype)
+    held, values, place = layer(X).sum(), state(layer), layer.weight.data_ptr()
+    nodes = [gathers_at(p) for p in layer.parameters()]
+    for p in layer.parameters():
+        recorded.gather_anew(p)
+    assert not any(new is old for new, old in zip(map(gathers_at, layer.parameters()), nodes))
+    assert all(map(torch.equal, state(layer), values)) and layer.weight.data_ptr() == place
+    held.backward()  # it leads to the same parameters as before
+    once = layer.weight.grad.clone()
+    layer(X).sum().backward()
+    assert torch.equal(layer.weight.grad, 2 * once)
+
+
+def gathers_at(p):
+    return p.view_as(p).grad_fn.next_functions[0][0]
+
+
+@needs_gpu
 def test_on_a_gpu_nobody_waits_while_steps_are_played():
     train_iter = batches(1000, 64, CUDA)
     net = lenet().to(CUDA).train()

@@ -133,6 +133,14 @@ def made_by(make):
     return copied(net)
 
 
+def expect_scores(Y, n):
+    """Raises Wrong unless `Y` holds ten scores for each of `n` pictures."""
+    if not torch.is_tensor(Y):
+        raise Wrong(f"A network should return one tensor, and yours returns a {type(Y).__name__}.")
+    if Y.shape != (n, 10):
+        raise Wrong(f"For {n} pictures it should give {(n, 10)} scores, and gives {tuple(Y.shape)}.")
+
+
 def made_fresh(make):
     """The network that `make()` returns; layers that are the same at every call, trained ones perhaps, begin anew."""
     nets = []
@@ -165,8 +173,7 @@ def relu_lenet(make):
             nn.init.normal_(p, std=0.1)
         right = reference(net, X, F.relu, F.max_pool2d)
     Y = attempt(net, X, when="For 5 pictures")
-    if not torch.is_tensor(Y) or Y.shape != (5, 10):
-        raise Wrong(f"For 5 pictures it should give (5, 10) scores, and gives {tuple(getattr(Y, 'shape', ()))}.")
+    expect_scores(Y, 5)
     if torch.allclose(Y, right, atol=1e-4):
         return "The book's first exercise. With a learning rate that it bears, this network knows no plateau."
     if torch.allclose(Y.sum(dim=1), torch.ones(5), atol=1e-3):
@@ -211,8 +218,7 @@ def reference(net, X, activation, pool, between=True):
 def above_the_bar(make):
     net = made_fresh(make)
     Y = attempt(net, torch.rand(4, 1, 28, 28), when="For 4 pictures")
-    if not torch.is_tensor(Y) or Y.shape != (4, 10):
-        raise Wrong(f"For 4 pictures it should give (4, 10) scores, and gives {tuple(getattr(Y, 'shape', ()))}.")
+    expect_scores(Y, 4)
     count = sum(p.numel() for p in net.parameters())
     if count > BUDGET:
         raise Wrong(f"It has {count:,} parameters, which is more than lenet() has.")

@@ -180,7 +180,7 @@ def tensors_in(data, *_, **__):
 )
 def one_wait(pass_without_waits):
     for count in (3, 7):
-        net, batches = small_net(), small_batches(count)
+        net, batches, when = small_net(), small_batches(count), f"With {count} batches"
         twin, losses = copy.deepcopy(net), []
         optimizer = SGD(twin.parameters(), 0.1)
         for X, y in batches:
@@ -189,7 +189,7 @@ def one_wait(pass_without_waits):
             losses[-1].backward()
             optimizer.step()
         with Reads() as reads:
-            got = attempt(pass_without_waits, net, batches, SGD(net.parameters(), 0.1), when=f"With {count} batches")
+            got = attempt(pass_without_waits, net, list(batches), SGD(net.parameters(), 0.1), when=when)
         judge_pass(got, net, twin, losses, [len(y) for _, y in batches])
         if reads.count > 2:
             raise Wrong(f"The result is right, but it reads a tensor's value {reads.count} times in {count} batches.")
@@ -313,6 +313,8 @@ def judge_stopwatch(got, clock, ratios, pace):
         raise Wrong(f"With {rounds} rounds two ratios are in the middle, and it takes one of them only.")
     if math.isclose(got, ratio_of_medians(ratios, pace), rel_tol=1e-5):
         raise Wrong("That is the ratio of two medians, which may come from different rounds; the ratios come first.")
+    if math.isclose(got, statistics.median((ratio - 1) * p for ratio, p in zip(ratios, pace)), rel_tol=1e-5):
+        raise Wrong("That is a difference, so many seconds. How many *times* as fast is asked for.")
     if got > ordered[-2] + 1e-9:
         raise Wrong("One bad moment in one round has spoilt the result: a median would not notice it.")
     raise Wrong("It is not the median of the ratios, round by round.")

@@ -1,5 +1,7 @@
 """Exercises of notebook 3: training on a GPU."""
 
+import collections
+import gc
 import math
 
 import torch
@@ -173,8 +175,9 @@ def does_not_wait(Sums):
 def keeps_no_graph(Sums):
     sums, w = Sums(1), torch.ones(3, requires_grad=True)
     sums.add((w * torch.rand(())).sum())
-    kept = [value for value in tensors_in(vars(sums).values()) if value.requires_grad]
-    if kept:
+    if not torch.is_grad_enabled():
+        raise Wrong("After an `add` graphs are switched off for everybody, and no `backward` works any more.")
+    if any(value.requires_grad for value in tensors_in(gc.get_referents(sums))):  # slots are none of its vars
         raise Wrong("A sum still knows how it was computed, so the graphs of all batches stay in memory.")
 
 
@@ -186,12 +189,12 @@ def changes_no_value(Sums):
         raise Wrong("`add` changes a tensor that it was given, in place; who gave it may still need it.")
 
 
-def tensors_in(values):
-    for value in values:
-        if torch.is_tensor(value):
-            yield value
-        elif isinstance(value, (list, tuple, dict)):
-            yield from tensors_in(value.values() if isinstance(value, dict) else value)
+def tensors_in(value):
+    if torch.is_tensor(value):
+        yield value
+    elif isinstance(value, (list, tuple, collections.deque, dict)):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from tensors_in(inner)
 
 
 @exercise(

@@ -142,6 +142,8 @@ class Player:
         if self.device.type != "cuda":
             return works  # nothing is queued, so there are no calls to save
         self.look_at_labels(steps)
+        for p in steps.parameters:
+            gather_anew(p)
         recordings = {}
         stream, pool = torch.cuda.Stream(self.device), torch.cuda.graph_pool_handle()
         usual = torch.cuda.current_stream(self.device)
@@ -174,6 +176,18 @@ class Player:
 
     def play(self, size, count):
         self.recordings[size, count]()
+
+
+def gather_anew(p):
+    """Gives the parameter `p` a new node to gather its gradient at; its values and its memory stay.
+
+    A node belongs to the stream on which it was made, and lives as long as any loss that leads to it: while a learner
+    holds one of this network, from the default stream, no step could be recorded on another. PyTorch takes a new node
+    where a parameter has changed its type, even if it changes back.
+    """
+    data = p.data
+    p.data = data.new_empty(0, dtype=torch.float32 if data.dtype == torch.float64 else torch.float64)
+    p.data = data
 
 
 def repeat(take, size, count):

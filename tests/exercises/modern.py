@@ -64,6 +64,8 @@ WRONG = {
         ("def relu_lenet(net):\n    return net", "missing 1 required"),
         (relu(end="nn.LogSoftmax(dim=1)"), "a log-softmax"),
         (relu(end="nn.Unflatten(1, (2, 5))"), "(5, 2, 5)"),
+        (relu().replace("return ", "net = ") + "\n    net.register_forward_hook(lambda *given: (given[2], 0))\n"
+         "    return net", "one tensor, and yours returns a tuple"),
         (relu(pool="nn.AvgPool2d"), "still a mean"),
         (relu(activation="nn.Sigmoid", between="nn.Sigmoid()"), "still sigmoids"),
         (relu(between="nn.Identity()"), "the note's own"),

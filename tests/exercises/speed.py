@@ -123,6 +123,13 @@ WRONG = {
             "turn the ratio round",
         ),
         (stopwatch(f"slow(), fast(); return min({RATIOS})"), "not the median"),
+        (
+            stopwatch(
+                "slow(), fast(); r = sorted(seconds(slow) - seconds(fast) for _ in range(rounds)); "
+                "return (r[rounds // 2] + r[-1 - rounds // 2]) / 2"
+            ),
+            "a difference",
+        ),
         ("how_much_faster = 2.5", "A function is asked for"),
         (stopwatch("slow(), fast(); return seconds(slow) / seconds(fast)"), "it calls `slow` 2 times"),
         (stopwatch(f"slow(), fast(); return {RATIOS}"), "should be a number"),
@@ -163,11 +170,12 @@ WRONG = {
 RIGHT = {
     "6.2": [lying_clock([TEN, READ, "gpu.wait()", "return torch.tensor(seconds, dtype=torch.float64)"])],
     "6.3": [
+        a_pass("total += loss.detach() * len(y)", "batches.clear(); return (total / seen).item()"),
         a_pass(
             "total = total + loss.detach() * len(y)",
             "return (total / seen).item()",
             "X = X.to('cpu'); optimizer.zero_grad(); loss.backward(); optimizer.step()",
-        )
+        ),
     ],
     "6.4": [
         stopwatch(f"slow(), fast(); return torch.tensor({RATIOS}, dtype=torch.float64).quantile(0.5)"),

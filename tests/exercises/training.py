@@ -48,6 +48,27 @@ class Sums:
         return float(self.values[i]) if self.values else 0.0
 """
 
+QUEUE = """
+import collections
+
+
+class Sums:
+    def __init__(self, n):
+        self.kept = [collections.deque([0.0]) for _ in range(n)]
+
+    def add(self, *values):
+        if len(values) != len(self.kept):
+            raise ValueError(f"expected {len(self.kept)} values, got {len(values)}")
+        for mine, value in zip(self.kept, values):
+            mine.append(value)
+
+    def reset(self):
+        self.__init__(len(self.kept))
+
+    def __getitem__(self, i):
+        return float(sum(self.kept[i]))
+"""
+
 EVALUATE = """
 def evaluate_accuracy(net, data_iter):
     modes = [(module, module.training) for module in net.modules()]
@@ -158,6 +179,12 @@ WRONG = {
         (but(SUMS, ("return float(self.values[i])", "return self.values")), "What reading a sum gives"),
         (SUMS + "\nSums = Sums(2)", "The class itself"),
         (but(SUMS, ("v.detach()", "v")), "how it was computed"),
+        (
+            but(SUMS, ("v.detach()", "v"), ("class Sums:", "class Sums:\n    __slots__ = ['values']")),
+            "how it was computed",
+        ),
+        (QUEUE, "how it was computed"),
+        (but(SUMS, (VALUES, f"        torch.set_grad_enabled(False)\n{VALUES}")), "switched off for everybody"),
         (but(SUMS, ("!= len(self.values)", "< 0")), "one value was"),
         (but(SUMS, ("!= len(self.values)", "< len(self.values)")), "three values were"),
         (but(SUMS, ("float(self.values[i])", "self.values[i]")), "gives a tensor"),
