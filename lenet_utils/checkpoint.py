@@ -38,6 +38,7 @@ class Checkpoint:
         self.folder, self.every, self.resume = pathlib.Path(folder).expanduser(), every, resume
         self.requested = False
         self.damaged = False  # the last file: nobody can go on from it
+        self.of_another_run = False  # what is in the folder: the first save replaces all of it
 
     @property
     def last(self):
@@ -61,10 +62,12 @@ class Checkpoint:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             write_to_disk(unfinished, packed)
-            if self.last.exists() and not self.damaged:
+            if self.last.exists() and not (self.damaged or self.of_another_run):
                 os.replace(self.last, self.before)
             os.replace(unfinished, self.last)
-            self.damaged = False
+            if self.of_another_run:
+                self.before.unlink(missing_ok=True)
+            self.damaged = self.of_another_run = False
             write_names_to_disk(self.folder)
         except OSError as error:
             with contextlib.suppress(OSError):

@@ -37,7 +37,7 @@ def device(name, remedy="use try_gpu() to take a GPU where there is one"):
     try:
         found = torch.device(name)
         torch.empty(0, device=found)
-    except (RuntimeError, AssertionError, TypeError) as error:
+    except (RuntimeError, AssertionError, TypeError, ImportError) as error:
         raise ValueError(f"expected a device that this machine has, got {str(name)!r}: {remedy}") from error
     return found
 
@@ -54,6 +54,20 @@ def trainable(net):
         raise ValueError(
             "expected a net that knows the sizes of its layers, got lazy ones without weights, "
             "which nothing can initialise: show it one batch first, net(X)"
+        )
+
+
+def init_weights(function):
+    if function is not None and not callable(function):
+        raise ValueError(f"expected init_weights to be a function of a layer, or None, got {function!r}")
+
+
+def animator(given):
+    """None or True for a new one, False for none, or an object with `add` and `flush`."""
+    can_draw = all(callable(getattr(given, name, None)) for name in ("add", "flush"))
+    if not (given is None or isinstance(given, bool) or can_draw):
+        raise ValueError(
+            f"expected animator to be None for a new one, False for none, or an Animator, got {type(given).__name__}"
         )
 
 

@@ -109,8 +109,8 @@ def get_fashion_mnist_labels(labels):
     >>> get_fashion_mnist_labels(torch.tensor([9, 0]))
     ['ankle boot', 't-shirt']
     """
-    numbers = [int(i) for i in labels]
+    numbers = list(labels)
     for i in numbers:
-        if not 0 <= i < len(LABELS):
+        if int(i) != i or not 0 <= i < len(LABELS):
             raise ValueError(f"expected class numbers from 0 to {len(LABELS) - 1}, got {i}")
-    return [LABELS[i] for i in numbers]
+    return [LABELS[int(i)] for i in numbers]

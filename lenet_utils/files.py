@@ -3,6 +3,7 @@
 import contextlib
 import gzip
 import hashlib
+import http.client
 import io
 import os
 import pathlib
@@ -108,7 +109,7 @@ def download(name, folder):
                         download_url(mirror + name, temporary, filename=name, md5=MD5[name])
                     os.replace(pathlib.Path(temporary, name), folder / name)
                     return
-                except (OSError, RuntimeError) as error:
+                except (OSError, RuntimeError, http.client.HTTPException) as error:
                     if isinstance(error, PermissionError):
                         raise
                     problem = error

@@ -1,5 +1,6 @@
 """The digits that LeNet-5 was made for. They do not travel with the course: torchvision fetches them, once."""
 
+import http.client
 import pathlib
 
 from . import checks
@@ -19,7 +20,7 @@ def load_data_mnist(batch_size, folder="~/.cache/lenet-course"):
     folder = pathlib.Path(folder).expanduser()
     try:
         train, test = (MNIST(folder, train=is_train, download=True) for is_train in (True, False))
-    except (RuntimeError, OSError) as error:
+    except (RuntimeError, OSError, ValueError, http.client.HTTPException) as error:
         if len(list(folder.glob("MNIST/raw/*-ubyte"))) == 4:  # torchvision would take them again next time
             raise DataError(
                 f"MNIST's digits in {folder} cannot be read ({error}): delete that folder and run this again."

@@ -17,7 +17,7 @@ class Reshape(nn.Module):
     """
 
     def forward(self, X):
-        shape = (1, 28, 28) if X.shape == (28, 28) else tuple(X.shape)
+        shape = (1, 28, 28) if X.ndim == 2 and X.shape == (28, 28) else tuple(X.shape)
         if shape[1:] not in {(784,), (28, 28), (1, 28, 28)}:
             raise ValueError(
                 "expected images of shape (N, 784), (N, 28, 28), (28, 28) or (N, 1, 28, 28) "
@@ -55,8 +55,8 @@ def print_layer_shapes(net, input_shape=(1, 1, 28, 28)):
 def layer_table(net, input_shape=(1, 1, 28, 28)):
     """A `LayerTable` with a row for each innermost layer of `net`, in the order in which they are called.
 
-    Parameters count where they are first used. No receptive field is known from a layer on that takes another shape
-    than the layer before it gave.
+    Parameters count where they are first used; those of no innermost layer, or of one that is not called, have a last
+    row "elsewhere". No receptive field is known from a layer on that takes another shape than the layer before it gave.
     """
     innermost = [layer for layer in net.modules() if not any(layer.children())]
     rows, counted = [], set()
@@ -70,6 +70,9 @@ def layer_table(net, input_shape=(1, 1, 28, 28)):
         ))  # fmt: skip
         counted |= new
         shape = out_shape
+    rest = set(net.parameters()) - counted
+    if rest:
+        rows.append(LayerRow("elsewhere", (), "", sum(p.numel() for p in rest), None, None))
     return LayerTable(rows)
 
 
@@ -131,7 +134,7 @@ class LayerTable(list):
     def lines(self):
         """The texts of the table's cells: a list of six for the head, for each layer, and for the total."""
         names = ["layer", "output shape", "formula", "parameters", "multiply-adds", "receptive field"]
-        cells = [[row.layer, str(row.shape), row.formula, f"{row.parameters:,}",
+        cells = [[row.layer, str(row.shape or ""), row.formula, f"{row.parameters:,}",
                   "?" if row.multiply_adds is None else f"{row.multiply_adds:,}",
                   f"{row.receptive_field} x {row.receptive_field}" if row.receptive_field else "?"]
                  for row in self]  # fmt: skip
@@ -206,7 +209,7 @@ def count_multiply_adds(layer, out_shape):
     Biases, pooling, activations and normalisation are left out.
     """
     if isinstance(layer, nn.Conv2d):
-        return layer.weight[0].numel() * math.prod(out_shape[1:])
+        return layer.weight.numel() * math.prod(out_shape[-2:])  # with or without a batch axis
     if isinstance(layer, nn.Linear):
         return layer.in_features * math.prod(out_shape[1:])
     return None if any(True for _ in layer.parameters()) and not isinstance(layer, NORMALISATION) else 0
@@ -226,7 +229,7 @@ def grow_receptive_field(layer, in_shape, field):
     if window(layer) and window(layer) == window(layer, axis=1):  # else the field is not a square
         kernel, stride, _, dilation = window(layer)
         return side + dilation * (kernel - 1) * step, step * stride
-    if isinstance(layer, nn.Flatten) and len(in_shape) == 4:
+    if isinstance(layer, nn.Flatten) and len(in_shape) == 4 and in_shape[-2] == in_shape[-1]:
         return side, step * (in_shape[-2] - 1)
     if isinstance(layer, nn.Linear) and len(in_shape) == 2:
         return side + step, 0

@@ -31,7 +31,8 @@ from .train import init_xavier
 
 def options(arguments=None):
     """What the command line says."""
-    parser = argparse.ArgumentParser(prog="lenet_utils.parallel", description=__doc__.splitlines()[0])
+    about = "LeNet on Fashion-MNIST by several processes at once, which torchrun starts, or by one."
+    parser = argparse.ArgumentParser(prog="lenet_utils.parallel", description=about)
     parser.add_argument("--epochs", type=int, default=10, help="passes over the images (10)")
     parser.add_argument("--batch-size", type=int, default=256, help="images a step, all processes together (256)")
     parser.add_argument("--lr", type=float, default=0.9, help="learning rate (0.9)")

@@ -51,8 +51,8 @@ class Animator:
 
     def add(self, x, y):
         """Add a point to each series: `y` is one number or one for each series, None where there is no new point."""
-        ys = list(y) if hasattr(y, "__len__") else [y]
-        xs = list(x) if hasattr(x, "__len__") else [x] * len(ys)
+        ys = list(y) if is_list(y) else [y]
+        xs = list(x) if is_list(x) else [x] * len(ys)
         while len(self.X) < len(ys):
             self.X.append([])
             self.Y.append([])
@@ -91,6 +91,10 @@ class Animator:
         return self.fig
 
 
+def is_list(value):
+    return hasattr(value, "__len__") and getattr(value, "ndim", 1) > 0  # a tensor of one number has a __len__, too
+
+
 class CellOutput:
     """An animator's picture in the output of a notebook's cell."""
 
@@ -121,9 +125,11 @@ class CellOutput:
     def flush_and_leave(self):
         """The cell ends: show the last points, and begin a new picture if another cell adds more."""
         kernel_shell().events.unregister("post_execute", self.flush_and_leave)
-        self.flush()
-        self.picture.finish()
-        self.picture = None
+        try:
+            self.flush()
+            self.picture.finish()
+        finally:  # also where it cannot be drawn, by a wrong `fmts` perhaps
+            self.picture = None
 
     def _at_end_of_cell(self, function):
         kernel_shell().events.register("post_execute", function)

@@ -10,7 +10,6 @@ import itertools
 import math
 import platform
 import random
-import signal
 import sys
 
 import torch
@@ -39,7 +38,9 @@ def train(net, train_iter, test_iter, num_epochs, lr, device, checkpoint=None, *
           init_weights=None, animator=None, team=None):  # fmt: skip
     """`train_ch6` with a `checkpoint` (a `Checkpoint`, or the folder for one), by one process or by a `team` of them.
 
-    Every process of a team is called with the same arguments, and all end with the same weights and history.
+    Every process of a team is called with the same arguments, and all end with the same weights and history: those of
+    one process, up to rounding, unless a layer mixes the images of a batch (batch normalisation sees a share only) or
+    draws random numbers for each (dropout).
     Raises `CheckpointError`, before training begins, where the state cannot be kept or is of another run.
     """
     team = team or Team(device=device)
@@ -201,6 +202,7 @@ class Run:
 
     def test(self, test_iter):
         """The accuracy (0..1) on all of `test_iter`, each process asking about its shares of the batches."""
+        self.team.share_buffers(self.net)
         shares = Shares(test_iter, self.team)
         try:
             correct = evaluate_accuracy_gpu(self.net, shares, self.device) * shares.images
@@ -258,6 +260,7 @@ class Run:
         self.net.load_state_dict(weights)
         for name, values in state["history"].items():
             setattr(self.history, name, values)
+        self.history.points = list(map(tuple, self.history.points))  # of which JSON makes lists
         self.history.device = str(self.device)
         self.batch, self.seconds = state["batch"], state["seconds"]
         sums = state["sums"]
@@ -287,16 +290,11 @@ class Requests(StopBetweenBatches):
         super().__init__()
         self.save = False
         self.patient = patient  # a team stops together or not at all, however often somebody presses Stop
-        self._others = {}
 
     def __enter__(self):
-        super().__enter__()
-        if self._before is not None:  # in the main thread
-            for name, react in (("SIGUSR1", self._note_save), ("SIGTERM", self._note)):
-                if hasattr(signal, name):  # Windows has no SIGUSR1
-                    number = getattr(signal, name)
-                    self._others[number] = signal.signal(number, react)
-        return self
+        self._watch("SIGUSR1", self._note_save)
+        self._watch("SIGTERM", self._note)
+        return super().__enter__()
 
     def _note(self, *_):
         if self.patient:
@@ -306,11 +304,6 @@ class Requests(StopBetweenBatches):
 
     def _note_save(self, *_):
         self.save = True
-
-    def __exit__(self, *problem):
-        for number, before in self._others.items():
-            signal.signal(number, before)
-        super().__exit__(*problem)
 
 
 class Shares:
@@ -330,7 +323,10 @@ class Shares:
 
 def find(checkpoint, team):
     """The weights and the state to go on from, which process 0 reads for all; None where a run begins."""
-    if checkpoint is None or not checkpoint.resume:
+    if checkpoint is None:
+        return None
+    if not checkpoint.resume:
+        checkpoint.of_another_run = True
         return None
     found = checkpoint.load() if team.rank == 0 else None
     packed = team.tell(pack(*found) if found else None)

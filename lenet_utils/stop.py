@@ -18,12 +18,18 @@ class StopBetweenBatches:
     def __init__(self):
         self.requested = False
         self.lost_workers = False  # who would have brought the next batch
-        self._before = None
+        self._before = {}  # signal: who reacted to it
 
     def __enter__(self):
-        with contextlib.suppress(ValueError):  # not the main thread
-            self._before = signal.signal(signal.SIGINT, self._note)
+        self._watch("SIGINT", self._note)
         return self
+
+    def _watch(self, name, react):
+        """Let `react` be called at the signal `name`, unless it is to be ignored, as by a job in the background."""
+        number = getattr(signal, name, None)  # Windows has no SIGUSR1
+        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
+            with contextlib.suppress(ValueError):  # not the main thread
+                self._before[number] = signal.signal(number, react)
 
     def check(self):
         """Between two batches: stop here if somebody asked for it. Raises KeyboardInterrupt."""
@@ -36,8 +42,8 @@ class StopBetweenBatches:
         self.requested = True
 
     def __exit__(self, kind, error, trace):
-        if self._before is not None:
-            signal.signal(signal.SIGINT, self._before)
+        for number, before in self._before.items():
+            signal.signal(number, before)
         self.lost_workers = self.requested and isinstance(error, RuntimeError) and "DataLoader worker" in str(error)
         if self.lost_workers:
             raise KeyboardInterrupt from error

@@ -49,6 +49,12 @@ class Team:
         for gradient, part in zip(gradients, together.split([gradient.numel() for gradient in gradients])):
             gradient.copy_(part.view_as(gradient))
 
+    def share_buffers(self, net):
+        """The buffers of process 0 in every process: running averages are of the shares that each has seen."""
+        if self.size > 1:
+            for buffer in net.buffers():
+                distributed.broadcast(buffer, src=0)
+
     def gather(self, numbers):
         """Everybody's `numbers`: a list of floats from each process. Waits for all of them."""
         numbers = list(map(float, numbers))

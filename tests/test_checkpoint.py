@@ -259,6 +259,23 @@ def test_afresh(tmp_path):
     assert len(history) == 1
 
 
+def test_afresh_nothing_of_the_other_run_is_left(tmp_path):
+    """Or a file that is damaged later would let the new run go on from the old one."""
+    fit(small_net(), tmp_path)
+    checkpoint = Checkpoint(tmp_path, resume=False)
+    fit(small_net(), checkpoint, num_epochs=0)
+    assert [path.name for path in tmp_path.iterdir()] == ["last.safetensors"]
+    fit(small_net(), tmp_path, num_epochs=1)
+    states = [unpack(path.read_bytes(), path)[1] for path in (checkpoint.before, checkpoint.last)]
+    assert [state["epoch"] for state in states] == [0, 1]
+
+
+def test_what_was_measured_comes_back_as_it_was(tmp_path):
+    history = fit(small_net(), tmp_path, num_epochs=1)
+    again = fit(small_net(), tmp_path, num_epochs=1)
+    assert again.points == history.points and all(type(point) is tuple for point in again.points)
+
+
 def test_a_data_loader_with_a_generator_of_its_own(tmp_path):
     def loader():
         X, y = torch.rand(22, 1, 28, 28, generator=torch.Generator().manual_seed(5)), torch.arange(22) % 10

@@ -519,6 +519,23 @@ class CutShort(Handler):
         outputfile.write(source.read(1000))
 
 
+class NoHTTP(Handler):
+    """Says something that is no answer, as some gateways do."""
+
+    def do_GET(self):
+        self.wfile.write(b"garbage\r\n\r\n")
+
+
+def test_after_a_mirror_that_talks_nonsense_comes_the_next(good_files, slim, monkeypatch):
+    with serve(good_files, NoHTTP) as broken, serve(good_files) as good:
+        set_mirrors(monkeypatch, broken, good)
+        assert files.find(SMALL).parent == slim
+        set_mirrors(monkeypatch, broken)
+        (slim / SMALL).unlink()
+        with pytest.raises(DataError, match="downloading it failed"):
+            files.find(SMALL)
+
+
 def wrong_content(tmp_path):
     folder = tmp_path / "wrong"
     folder.mkdir()
@@ -628,7 +645,7 @@ def test_label_names_are_d2ls(book):
     assert get_fashion_mnist_labels(range(10)) == book.FashionMNIST.text_labels(None, range(10))
 
 
-@pytest.mark.parametrize("label", [-1, 10])
+@pytest.mark.parametrize("label", [-1, 10, 0.25])
 def test_numbers_that_are_no_class(label):
     with pytest.raises(ValueError, match=f"from 0 to 9, got {label}"):
         get_fashion_mnist_labels([0, label])

@@ -404,7 +404,13 @@ OTHERS = {
     "a frozen layer": (lambda net: net[4].requires_grad_(False), "parameter 4.weight is frozen"),
     "a hook": (lambda net: net[2].register_forward_hook(print), "layer 2 has hooks"),
     "a hook on a weight": (lambda net: net[1].weight.register_hook(print), "parameter 1.weight is hooked"),
-    "a forward of its own": (lambda net: setattr(net[2], "forward", torch.tanh), "layer 2 of the network"),
+    "a forward of its own": (lambda net: setattr(net[2], "forward", torch.tanh), "layer 2 has a forward of its own"),
+    "another forward": (lambda net: setattr(net, "forward", torch.tanh), "the network has a forward of its own"),
+    "a sigmoid once more": (lambda net: net.__setitem__(12, net[11]), "layer 12 of the network is Sigmoid"),
+    "a hook behind a gradient": (
+        lambda net: net[1].weight.register_post_accumulate_grad_hook(print),
+        "parameter 1.weight is hooked",
+    ),
 }
 
 
@@ -414,6 +420,19 @@ def test_other_networks_are_declined(change, sentence):
     change(net)
     with pytest.raises(build.Declined, match=sentence):
         fused.check(net, CPU)
+
+
+def test_labels_in_a_column_are_not_for_the_kernel():
+    images, labels = torch.zeros(6, 28, 28, dtype=torch.uint8), torch.zeros(6, dtype=torch.int64)
+    for shape, taken in ((6,), True), ((6, 1), False):
+        train_iter = Batches(images, labels.reshape(shape), 3)
+        assert (fused.as_pixels(train_iter) is not train_iter) == taken
+
+
+def test_one_sigmoid_in_four_places_is_four_sigmoids():
+    net = lenet()
+    net[5] = net[9] = net[11] = net[2]
+    fused.check(net, CPU)
 
 
 def test_another_device_and_another_class_are_declined():

@@ -39,12 +39,16 @@ def test_without_a_network_it_says_what_to_do(monkeypatch, tmp_path):
         load_data_mnist(32, tmp_path)
 
 
-def test_a_damaged_copy_is_not_put_down_to_the_network(monkeypatch, tmp_path):
+@pytest.mark.parametrize("problem", [
+    RuntimeError("shape '[60000, 28, 28]' is invalid for input of size 20000000"),
+    ValueError("the base is invalid for int(): b''"),  # of an empty file
+], ids=["cut short", "empty"])  # fmt: skip
+def test_a_damaged_copy_is_not_put_down_to_the_network(monkeypatch, tmp_path, problem):
     """torchvision looks whether its files are there, and takes them again every time."""
 
     class Short:
         def __init__(self, root, train, download):
-            raise RuntimeError("shape '[60000, 28, 28]' is invalid for input of size 20000000")
+            raise problem
 
     monkeypatch.setattr(torchvision.datasets, "MNIST", Short)
     raw = tmp_path / "MNIST" / "raw"

@@ -88,6 +88,12 @@ def test_lenet_takes_what_reshape_takes():
     assert torch.equal(net(X[:1]), net(X[0, 0]))
 
 
+def test_lenet_is_exported_for_batches_of_any_size():
+    any_size = {0: torch.export.Dim("N")}
+    program = torch.export.export(lenet(), (torch.zeros(3, 1, 28, 28),), dynamic_shapes=(any_size,))
+    assert program.module()(torch.zeros(5, 1, 28, 28)).shape == (5, 10)
+
+
 def test_two_lenets_share_nothing():
     a, b = lenet(), lenet()
     assert not {p.data_ptr() for p in a.parameters()} & {p.data_ptr() for p in b.parameters()}
@@ -259,6 +265,11 @@ def test_a_field_that_is_no_square_has_no_side():
     assert [row.receptive_field for row in rows] == [None, None]
 
 
+def test_a_linear_layer_over_an_oblong_map_sees_no_square():
+    net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(2 * 26 * 38, 10))
+    assert [row.receptive_field for row in layer_table(net, (1, 1, 28, 40))] == [3, None, None]
+
+
 def test_a_linear_layer_along_the_width_sees_no_square():
     (row,) = layer_table(nn.Sequential(nn.Linear(28, 10)))
     assert (row.shape, row.formula, row.multiply_adds) == ((1, 1, 28, 10), "28 -> 10", 28 * 28 * 10)
@@ -304,6 +315,31 @@ def test_work_that_is_not_known_is_not_zero():
     assert known["PartialConv2d"] is None and known["Linear"] == 120 * 84
     assert str(table).splitlines()[-1].split()[-3:] == ["at", "least", f"{table.multiply_adds:,}"]
     assert "at least" not in str(layer_table(nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2))))
+
+
+class Scaled(nn.Module):
+    """A layer inside, and a parameter beside it."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer, self.scale = nn.Linear(784, 10), nn.Parameter(torch.ones(10))
+
+    def forward(self, X):
+        return self.layer(X) * self.scale
+
+
+def test_no_parameter_is_forgotten():
+    net = nn.Sequential(nn.Flatten(), Scaled())
+    net.spare = nn.Linear(2, 2)
+    net.forward = lambda X: net[1](net[0](X))
+    table = layer_table(net)
+    assert table.parameters == sum(p.numel() for p in net.parameters())
+    assert re.split("  +", str(table).splitlines()[-2].strip()) == ["elsewhere", "16", "?", "?"]
+
+
+def test_without_a_batch_axis_a_convolution_has_the_same_work():
+    net = nn.Sequential(nn.Conv2d(1, 6, 5), nn.ReLU())
+    assert layer_table(net, (1, 28, 28)).multiply_adds == layer_table(net, (1, 1, 28, 28)).multiply_adds == 86_400
 
 
 class ByName(nn.Module):

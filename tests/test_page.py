@@ -701,6 +701,12 @@ def test_any_name_can_be_drawn(data):
     assert "$x_" in alt
 
 
+def test_names_that_the_font_cannot_write_are_numbers_in_the_picture(recwarn):
+    net = nn.Sequential(nn.Flatten(), nn.Linear(784, 2))
+    shown = explore(net, torch.rand(3, 1, 28, 28), torch.zeros(3, dtype=torch.int64), names=["T恤", "coat"])
+    assert "T恤" in shown.alt and not [str(warning.message) for warning in recwarn if "Glyph" in str(warning.message)]
+
+
 def test_maps_side_by_side():
     whole = picture.mosaic(np.arange(12.0).reshape(4, 1, 3))
     np.testing.assert_array_equal(whole[0], [0, 1, 2, np.nan, 3, 4, 5])
@@ -794,9 +800,15 @@ class Doubled(nn.Linear):
         return 2 * super().forward(X)
 
 
+def other_forward(layer):
+    layer.forward = torch.tanh
+    return layer
+
+
 UNKNOWN = {
     "unknown": (nn.PReLU(), "got PReLU as layer 1.*Reshape.*Conv2d, AvgPool2d, MaxPool2d.*Sigmoid, Tanh, ReLU"),
     "with its own forward": (Doubled(784, 784), "got Doubled as layer 1"),
+    "another forward": (other_forward(nn.ReLU()), "got ReLU with a forward of its own as layer 1"),
     "no flatten": (nn.Conv2d(1, 1, 3), r"layer 2, Linear, to take .* shape \(3, 1, 26, 26\)"),
 }
 
@@ -834,6 +846,14 @@ def test_a_reshape_is_the_picture_by_whatever_name_it_comes_first(data):
         assert [layer["kind"] for layer in read_net(other, data[0])[0]] == expected
     with pytest.raises(ValueError, match="got Reshape as layer 1"):
         explore(nn.Sequential(nn.Flatten(), *net), *data)
+
+
+def test_a_layer_may_be_called_again(data):
+    net = grown(lenet)
+    net[5] = net[9] = net[11] = net[2]
+    net[6] = net[3]
+    layers, _ = read_net(net, data[0])
+    assert [layer["path"] for layer in layers] == [str(i) for i in range(13)]
 
 
 def test_a_hook_that_changes_the_answer_is_noticed():

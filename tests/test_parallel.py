@@ -137,6 +137,21 @@ def test_processes_that_begin_differently_end_the_same(tmp_path):
     assert first == second
 
 
+def test_all_processes_test_with_the_same_running_averages(tmp_path):
+    """Each batch normalisation has seen its own shares; what is kept, and what is tested, is process 0's."""
+
+    def normalised(of):
+        torch.manual_seed(0)
+        net = nn.Sequential(nn.Flatten(), nn.Linear(784, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 10))
+        resume.train(net, data(20, 4), data(5, 8, 2), 1, 0.1, CPU, str(tmp_path / "kept"), animator=False, team=of)
+        return [buffer.tolist() for buffer in net.buffers()]
+
+    first, second = in_a_team(2, tmp_path / "team", normalised)
+    weights, _ = Checkpoint(tmp_path / "kept").load()
+    kept = [weights[name].tolist() for name in weights if "running" in name or "num_batches" in name]
+    assert first == second and sorted(map(str, kept)) == sorted(map(str, first)) and any(first[0])
+
+
 def test_only_the_first_process_speaks_and_saves(tmp_path, capfd):
     saved = tmp_path / "run"
     in_a_team(3, tmp_path / "team", lambda of: fit(of, checkpoint=Checkpoint(saved, every=2)))
@@ -241,6 +256,11 @@ def test_without_torchrun_it_is_one_process(tmp_path, capsys, monkeypatch):
         assert torch.get_num_threads() == share_of_cores(1)
     finally:
         torch.set_num_threads(threads)
+
+
+def test_it_needs_no_docstrings():
+    command = [sys.executable, "-OO", "-m", "lenet_utils.parallel", "--help"]
+    assert "--checkpoint" in subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
 @pytest.mark.parametrize(

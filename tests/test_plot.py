@@ -116,7 +116,8 @@ def test_single_numbers_tensors_and_late_series():
     animator.add(0, 1)
     animator.add(1, (torch.tensor(2.0, requires_grad=True), np.float32(3)))
     animator.add(2, [None, None])
-    assert curves(animator) == [[[0, 1], [1, 2]], [[1, 3]]]
+    animator.add(torch.tensor(3), torch.tensor(4.0)), animator.add(4, np.array(5.0))
+    assert curves(animator) == [[[0, 1], [1, 2], [3, 4], [4, 5]], [[1, 3]]]
     assert all(type(value) is float for value in itertools.chain(*animator.X, *animator.Y))
 
 
@@ -203,6 +204,26 @@ def test_importing_matplotlib_does_not_hold_the_next_pictures_back():
         clock.now += 1
         animator.add(i, 1)
     assert len(shown) >= 10
+
+
+def test_after_a_picture_that_cannot_be_drawn_come_others(monkeypatch):
+    """In a notebook: a wrong format in one cell, mended in the next."""
+    callbacks, shown = [], []
+    events = types.SimpleNamespace(register=lambda _, f: callbacks.append(f), unregister=lambda _, f: callbacks.clear())
+    monkeypatch.setattr(plot, "kernel_shell", lambda: types.SimpleNamespace(events=events))
+    picture = types.SimpleNamespace(show=shown.append, finish=lambda: shown.append("kept"))
+    monkeypatch.setattr(plot, "LivePicture", lambda: picture)
+    animator = Animator(fmts=["nonsense"])
+    with pytest.raises(ValueError):
+        animator.add(1, 1)
+    for leave in list(callbacks):  # the cell ends
+        with pytest.raises(ValueError):
+            leave()
+    animator.fmts = None
+    animator.add(2, 2)
+    for leave in list(callbacks):
+        leave()
+    assert shown == [animator.fig, "kept"] and callbacks == []
 
 
 def test_the_first_point_is_drawn_at_once():

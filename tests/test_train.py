@@ -256,7 +256,7 @@ def test_lenet_device_overrules(machine, monkeypatch):
     assert try_gpu() == torch.device("cuda:0")
 
 
-@pytest.mark.parametrize("name", ["gpu", "cuda:99", "-1"])
+@pytest.mark.parametrize("name", ["gpu", "cuda:99", "-1", "hpu"])
 def test_lenet_device_that_is_not_here(machine, monkeypatch, name):
     machine()
     monkeypatch.setenv("LENET_DEVICE", name)
@@ -994,6 +994,16 @@ def test_the_handler_that_comes_back_is_the_one_before(stop_handler):
     assert pressed == [1]
 
 
+@pytest.mark.parametrize("more", [{}, {"checkpoint": "run"}], ids=["as usual", "with a checkpoint"])
+def test_a_job_in_the_background_stays_deaf_to_ctrl_c(stop_handler, tmp_path, monkeypatch, more):
+    """A shell starts `python train.py &` so that the Ctrl-C of what runs in the foreground is not its own."""
+    monkeypatch.chdir(tmp_path)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    history = fit(train_iter=Interrupting(1, 2), num_epochs=2, **more)
+    assert len(history) == 2 and not history.stopped
+    assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+
+
 def test_training_outside_the_main_thread():
     results = []
     thread = threading.Thread(target=lambda: results.append(fit(num_epochs=2)))
@@ -1022,18 +1032,25 @@ BAD_ARGUMENTS = {
     "no such device": ({"device": "gpu"}, r"a device that this machine has, got 'gpu'"),
     "not here": ({"device": "cuda:99"}, r"a device that this machine has, got 'cuda:99'"),
     "no device": ({"device": None}, r"a device that this machine has, got 'None'"),
+    "weights by no function": ({"init_weights": True}, r"init_weights to be a function of a layer, or None, got True"),
+    "no animator": ({"animator": "curves"}, r"animator to be None for a new one, .* or an Animator, got str"),
 }
 
 
 @pytest.mark.parametrize(("bad", "message"), BAD_ARGUMENTS.values(), ids=BAD_ARGUMENTS)
 def test_arguments_that_cannot_work_change_nothing(capsys, bad, message):
     good = {"net": small_net(), "train_iter": make_batches(4), "test_iter": make_batches(4)}
-    arguments = good | {"num_epochs": 1, "lr": 0.1, "device": CPU} | bad
+    arguments = good | {"num_epochs": 1, "lr": 0.1, "device": CPU, "animator": False} | bad
     before = weights(arguments["net"]) if isinstance(arguments["net"], nn.Module) else []
     with pytest.raises(ValueError, match=message):
-        train_ch6(**arguments, animator=False)
+        train_ch6(**arguments)
     assert not before or same(before, weights(arguments["net"]))
     assert capsys.readouterr().out == ""
+
+
+def test_animator_true_is_a_new_one():
+    history = train_ch6(small_net(), make_batches(4), make_batches(4), 1, 0.1, CPU, animator=True)
+    assert len(history) == 1
 
 
 def test_lazy_layers_need_a_batch_first():

@@ -75,18 +75,20 @@ def check_layers(net):
     wanted = lenet_layers()
     if len(net) == len(wanted) - 1:
         del wanted[-2]  # the sigmoid that the study note forgot
-    for (name, layer), expected in zip(net.named_children(), wanted):
+    for (name, layer), expected in zip(net._modules.items(), wanted):  # named_children leaves out repeated ones
         if settings(layer) != settings(expected):
             raise Declined(f"layer {name} of the network is {layer} and the kernel is for {expected} there")
     if len(net) != len(wanted):
         raise Declined(f"the network has {len(net)} layers and the kernel is for the {len(wanted)} of lenet()")
     for name, module in net.named_modules():
-        if hooked(module):
-            raise Declined(f"{f'layer {name}' if name else 'the network'} has hooks, which the kernel would not call")
+        for kind, is_there in (("hooks", hooked(module)), ("a forward of its own", "forward" in vars(module))):
+            if is_there:
+                place = f"layer {name}" if name else "the network"
+                raise Declined(f"{place} has {kind}, which the kernel would not call")
     for name, p in net.named_parameters():
         if p.dtype != torch.float32:
             raise Declined(f"the kernel is for torch.float32 and the parameter {name} is of type {p.dtype}")
-        if not p.requires_grad or p._backward_hooks:
+        if not p.requires_grad or p._backward_hooks or getattr(p, "_post_accumulate_grad_hooks", None):
             raise Declined(f"the parameter {name} is {'hooked' if p.requires_grad else 'frozen'}")
 
 
@@ -97,7 +99,8 @@ def lenet_layers():
 
 def settings(layer):
     """All that decides what a layer computes, but for the values of its parameters."""
-    public = {name: value for name, value in vars(layer).items() if not name.startswith("_") and name != "training"}
+    public = {name: value for name, value in vars(layer).items() if not name.startswith("_")}
+    public = {name: value for name, value in public.items() if name not in ("training", "forward")}
     shapes = {name: p if p is None else tuple(p.shape) for name, p in layer._parameters.items()}
     return type(layer), public, shapes
 
@@ -132,11 +135,15 @@ class PixelBatches(Batches):
 
 def as_pixels(data_iter, at_least=1):
     """The course's own batches as `PixelBatches`, of `at_least` so many images; any others as they are."""
-    plain = type(data_iter) is Batches and data_iter.resize is None and data_iter.images.dtype == torch.uint8
-    if not plain or data_iter.images.shape != (len(data_iter.labels), 28, 28) or data_iter.labels.dtype != torch.int64:
+    if type(data_iter) is not Batches or data_iter.resize is not None:
+        return data_iter
+    images, labels = data_iter.images, data_iter.labels
+    if images.dtype != torch.uint8 or images.shape != (len(images), 28, 28):
+        return data_iter
+    if labels.dtype != torch.int64 or labels.shape != (len(images),):
         return data_iter
     size = max(at_least, data_iter.batch_size)
-    return PixelBatches(data_iter.images.contiguous(), data_iter.labels, size, data_iter.shuffle)
+    return PixelBatches(images.contiguous(), labels, size, data_iter.shuffle)
 
 
 # The kernel

@@ -1,6 +1,7 @@
 """What stands in for the live page where no scripts run: the same network on one image, as a picture."""
 
 import math
+import warnings
 
 import numpy as np
 import torch
@@ -13,14 +14,18 @@ BLUE, MIDDLE, ORANGE = "#1b58b0", "#f4f2ee", "#c25400"  # as in page.css
 def draw_still(net, image, packed):
     """A matplotlib figure of all layers for `image` `(1, 1, 28, 28)`, and its description in words.
 
-    Both are in English: matplotlib's own font has no Chinese letters.
+    Both are in English: matplotlib's own font has no Chinese letters. Names that it cannot write are numbers there.
     """
     from matplotlib.figure import Figure
 
     outputs = all_outputs(net, image, packed["layers"])
     names = packed["names"] or words()["en"]["classes"].split("|")
     shares = torch.softmax(torch.from_numpy(outputs[-1]), 0).numpy()
-    title = headline(names, shares, packed["labels"][0])
+    label = packed["labels"][0]
+    description = describe(headline(names, shares, label), packed["layers"])
+    if not all(map(can_be_drawn, names)):
+        names = [f"class {i}" for i in range(len(names))]
+    title = headline(names, shares, label)
     figure = Figure(figsize=(13, 3.2), layout="constrained")
     figure.suptitle(title, fontsize=13, parse_math=False)
     shown = [i for i, layer in enumerate(packed["layers"]) if layer["kind"] not in ("identity", "flatten")]
@@ -29,7 +34,23 @@ def draw_still(net, image, packed):
     for axes, i in zip(panels, shown[:-1]):
         draw_layer(axes, packed["layers"], i, outputs[i])
     draw_bars(panels[-1], names, shares)
-    return figure, describe(title, packed["layers"])
+    return figure, description
+
+
+def can_be_drawn(text):
+    """Whether matplotlib's font has all letters of `text`; where not, it would draw boxes, and warn of each."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure()
+    written, renderer = figure.text(0, 0, text, parse_math=False), FigureCanvasAgg(figure).get_renderer()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        try:
+            written.get_window_extent(renderer)
+        except UserWarning:
+            return False
+    return True
 
 
 def all_outputs(net, image, layers):

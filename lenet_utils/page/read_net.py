@@ -41,7 +41,7 @@ def leaves(net, path=""):
         raise ValueError(
             f"expected a torch.nn.Sequential, whose layers can be read in their order, got {type(net).__name__}"
         )
-    for name, layer in net.named_children():
+    for name, layer in net._modules.items():  # named_children would leave out a layer that is called again
         if does_what(layer, nn.Sequential):
             yield from leaves(layer, f"{path}{name}.")
         else:
@@ -49,8 +49,8 @@ def leaves(net, path=""):
 
 
 def does_what(layer, kind):
-    """Whether `layer` is of `kind` and computes what that computes; a subclass with its own forward may not."""
-    return isinstance(layer, kind) and type(layer).forward is kind.forward
+    """Whether `layer` is of `kind` and computes what that computes; with a forward of its own it may not."""
+    return isinstance(layer, kind) and type(layer).forward is kind.forward and "forward" not in vars(layer)
 
 
 def step(path, layer, X):
@@ -90,9 +90,10 @@ def describe(path, layer, before, after, numbers, first):
     for kind, reader in READERS.items():
         if does_what(layer, kind):
             return reader(path, layer, before, after, numbers)
+    own = " with a forward of its own" if "forward" in vars(layer) else ""
     names = ", ".join(["Reshape (first)", *(kind.__name__ for kind in READERS)])
     raise ValueError(
-        f"expected layers that the page can compute, got {type(layer).__name__} as layer {path}: it knows {names}"
+        f"expected layers that the page can compute, got {type(layer).__name__}{own} as layer {path}: it knows {names}"
     )
 
 
