@@ -13,17 +13,18 @@ import machine
 import matplotlib.pyplot
 
 NOTEBOOK = pathlib.Path(__file__).parent.parent / "notebooks" / "clinic.ipynb"
+NOT_RUN = {"setup", "exercise", "check"}  # tags
 SHIFT = "\n_fresh_net = fresh_net\nfresh_net = lambda seed: _fresh_net(seed + {offset})"
 
 
-def cells():
+def cells(notebook=NOTEBOOK):
     """The code cells after the set-up, each with the heading that it stands under."""
     heading, found = "", []
-    for cell in json.loads(NOTEBOOK.read_text("utf-8"))["cells"]:
+    for cell in json.loads(notebook.read_text("utf-8"))["cells"]:
         text = "".join(cell["source"])
         if text.startswith("## "):
             heading = text.splitlines()[0].removeprefix("## ")
-        elif cell["cell_type"] == "code" and not {"setup", "exercise", "check"} & set(cell["metadata"].get("tags", [])):
+        elif cell["cell_type"] == "code" and not NOT_RUN & set(cell["metadata"].get("tags", [])):
             found.append((heading, text))
     return found
 

@@ -11,6 +11,7 @@ import torch
 from torch.nn import functional as F
 
 from . import train
+from .display import set_alt
 from .model import lenet
 from .plot import STYLES
 from .quick import quick_layers
@@ -280,10 +281,13 @@ def draw_shares(columns, title):
     names, thick = list(next(iter(columns.values()))), 0.8 / len(columns)
     height = 0.34 if len(columns) == 1 else 0.22 * len(columns)  # inches for a name
     _, axes = plt.subplots(figsize=(6.4, 0.9 + height * len(names)), layout="constrained")
-    for i, (column, style) in enumerate(zip(columns, STYLES)):
-        shares = [100 * columns[column][name] / sum(columns[column].values()) for name in names]
+    told = {name: [] for name in names}
+    for i, ((column, values), style) in enumerate(zip(columns.items(), STYLES)):
+        shares = [100 * values[name] / sum(values.values()) for name in names]
         places = [row + i * thick for row in range(len(names))]
         bars = axes.barh(places, shares, thick, color=style["color"], hatch="//" * i, edgecolor="white", label=column)
+        for name, share in zip(names, shares):
+            told[name].append(f"{share:.0f} % of the {column}")
         axes.bar_label(bars, fmt="%.0f %%", padding=3)
     axes.set_yticks([row + 0.4 - thick / 2 for row in range(len(names))], names)
     axes.invert_yaxis()
@@ -291,6 +295,7 @@ def draw_shares(columns, title):
     axes.margins(x=0.12, y=0.02)
     if len(columns) > 1:
         axes.legend(loc="lower right")
+    set_alt(axes.figure, f"{title}. " + "; ".join(f"{name}: {', '.join(shares)}" for name, shares in told.items()))
     return axes
 
 
@@ -307,6 +312,8 @@ def draw_ladder(speeds, limit, title):
     axes.xaxis.set_major_formatter("{x:,.0f}")
     axes.margins(x=0.15)
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), frameon=False)
+    bars = "; ".join(f"{name}: {speed:,.0f}" for name, speed in speeds.items())
+    set_alt(axes.figure, f"{title}. Images a second while training: {bars}; the limit: {limit:,.0f}")
     return axes
 
 
@@ -327,4 +334,9 @@ def draw_roofline(points, flops, bandwidth, title):
         axis.set_minor_formatter(LogFormatter())
     axes.legend(fontsize=8)
     axes.grid(alpha=0.4)
+    told = "; ".join(
+        f"{name}: {x:,.0f} flop a byte, {y / 1e9:,.0f} billion a second" for name, (x, y) in points.items()
+    )
+    limits = f"{bandwidth / 1e9:,.0f} billion bytes and {flops / 1e9:,.0f} billion flop a second"
+    set_alt(axes.figure, f"{title}. A roofline, whose limits are {limits}. {told}")
     return axes

@@ -1,5 +1,8 @@
 """The pictures of a network's inside: every number in its place, titles and alt texts, and what cannot be drawn."""
 
+import json
+import pathlib
+
 import matplotlib
 import numpy as np
 import pytest
@@ -144,3 +147,18 @@ def test_signed_rows_share_a_scale_with_zero_in_the_middle():
 def test_rows_have_an_alt_text():
     figure = inside.show_rows({"one": torch.rand(1, 2, 2), "": torch.rand(1, 2, 2)}, "What it shows")[0, 0].figure
     assert alt_text(figure) == "What it shows. Small pictures in rows: one"
+
+
+# What notebook 4 says of other networks
+
+
+def test_what_the_notebook_says_of_twelve_networks():
+    results = pathlib.Path(__file__).parent.parent / "benchmarks" / "results" / "inside.json"
+    runs = json.loads(results.read_text("utf-8"))["runs"]
+    assert len({run["seed"] for run in runs}) == 12 and not any(run["failed"] for run in runs)
+    for run in runs:
+        assert {"light", "dark"} & set(run["liked"]) and set("→←↑↓↗↖↙↘") & set(run["liked"]) and run["left_from_right"]
+    noise = [run["noise_further_off"] for run in runs]
+    assert all(stage["picture"] > 2 and stage["second maps"] < stage["picture"] - 0.3 for stage in noise)
+    assert any(stage["scores"] > stage["picture"] for stage in noise)
+    assert sum(max(run["lost_without"]) > 0.1 for run in runs) > 1  # points of a hundred: ten

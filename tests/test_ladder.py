@@ -168,10 +168,14 @@ def test_the_pictures():
     shares = ladder.draw_shares({"time": {"a": 1.0, "b": 3.0}, "work": {"a": 0, "b": 5}}, "shares")
     assert [bar.get_width() for bar in shares.patches] == [25, 75, 0, 100]
     assert [label.get_text() for label in shares.get_yticklabels()] == ["a", "b"]
+    assert shares.figure.alt_text == (
+        "shares. a: 25 % of the time, 0 % of the work; b: 75 % of the time, 100 % of the work"
+    )
     bars = ladder.draw_ladder({"slow": 10.0, "quick": 30.0}, 100.0, "ladder")
     assert [bar.get_width() for bar in bars.patches] == [10, 30] and bars.lines[0].get_xdata() == [100, 100]
+    assert "slow: 10; quick: 30; the limit: 100" in bars.figure.alt_text
     points = {f"rung {i}": (4.0, 8e9) for i in range(9)}
     roof = ladder.draw_roofline(points, flops=200e9, bandwidth=20e9, title="roof")
-    assert len(roof.lines) == 1 + 9
+    assert len(roof.lines) == 1 + 9 and "rung 8: 4 flop a byte, 8 billion a second" in roof.figure.alt_text
     assert list(roof.lines[0].get_ydata()) == [10, 200, 200]  # billions: 0.5 flop a byte, the corner, far right
     plt.close("all")

@@ -324,7 +324,10 @@ class Run:
 def complain_about_statistics(X, one, other):
     if torch.equal(one.taught, other.taught):
         if abs(one.taught.mean()) > 0.1 or abs(one.taught.std() - 1) > 0.1:
-            raise Wrong("The test pictures have no part in it, but the training pictures are no longer normalised.")
+            raise Wrong(
+                "The test pictures have no part in it, but the training pictures, other ones in this check, are not "
+                "brought to a mean of 0 and a deviation of 1."
+            )
         return
     # The net got (X - mean) / std. The number that was taken for std, and the one for mean, in each of the two runs:
     stds = [X.std() / run.taught.std() for run in (one, other)]

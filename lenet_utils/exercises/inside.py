@@ -57,7 +57,10 @@ def turned_and_moved(upside_down, moved):
     if moved[2] == 5:
         raise Wrong("A step of 2 is a step of 1 behind the first pooling. What does the second pooling make of that?")
     if all(value == 5 for value in moved.values()) or all(value == 1 for value in moved.values()):
-        raise Wrong("That every step gives the same number would need a net without poolings, or without convolutions.")
+        raise Wrong(
+            "That every step gives the same number would need a net whose layers all do the same in every place, "
+            "or none of which does. What about a convolution, and what about a pooling?"
+        )
     raise Wrong(
         f"Upside down is right. Moved by {wrong[0]} it is not {moved[wrong[0]]} stages: go through them in turn."
     )

@@ -33,7 +33,7 @@ def bytes_sent(answer):
         raise Wrong("After so much every process has one part of the sum, and not yet the others.")
     if answer == 4 * 2 * 3 * size // 4:
         raise Wrong("That is what all four send together, or what one would send if each message held all gradients.")
-    if answer != 2 * 3 * size // 4:
+    if not -8 <= answer - 2 * 3 * size // 4 <= 12:  # the parts of a process are not quite equal, or padded
         raise Wrong("It is some other number: how many messages does one process send, and how long is each?")
     return "For a thousand processes it is hardly more, less than twice the gradients each. The number of waits grows."
 
@@ -109,7 +109,7 @@ def weighted_mean(average_gradients):
     got = attempt(average_gradients, list(grads), counts, when="With an empty share")
     if not torch.is_tensor(got) or got.shape != (4,) or not near(got.to(grads[0].dtype), grads[0]):
         raise Wrong("With an empty share, whose gradient is 0, it goes wrong.")
-    return "That is all the arithmetic there is to data-parallel training."
+    return "That is all the arithmetic there is to data-parallel training, as long as no layer mixes the pictures."
 
 
 def near(found, expected):

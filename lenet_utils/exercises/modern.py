@@ -210,7 +210,8 @@ def reference(net, X, activation, pool, between=True):
 @exercise(
     "5.4",
     hints=(
-        "Which row of the table above brought most? You need no new idea, only the right ones of those.",
+        "You need no new idea, only the right ones of the table above. ReLU alone isn't quick enough: which row bears "
+        "a learning rate three times that of the row before?",
         "Take the layers of lenet(), with ReLU, and put a normalisation of the batch in front of every activation. "
         "It has parameters of its own: make a linear layer a little narrower to pay for them.",
     ),

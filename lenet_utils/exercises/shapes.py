@@ -70,6 +70,8 @@ def twelve_classes(broken, complains):
         raise Wrong("By their own words all layers are as they were. Change the number with which a layer is made.")
     if len(changed) != 1 or sum(a != b for a, b in zip(*changed[0])) != 1:
         raise Wrong("More than one number of the network is different now. One is enough.")
+    if any(getattr(a, "bias", None) is not None and getattr(b, "bias", None) is None for a, b in zip(old, new)):
+        raise Wrong("A bias is gone as well. Change one number, and nothing else.")
     if complains not in (True, False):
         raise Wrong("The network is right. For the second answer, say True or False.")
     if complains:
@@ -109,6 +111,8 @@ def without_padding(net32):
         raise Wrong(f"The first linear layer reads {flattened[0] if flattened else 'nothing'}, not 400 numbers.")
     if y_hat.shape != (len(X), 10):
         raise Wrong(f"For {len(X)} pictures it should give {(len(X), 10)}, and it gives {tuple(y_hat.shape)}.")
+    if [sizes(layer, "kernel_size")[0] for layer in layers if hasattr(layer, "kernel_size")] != [5, 2, 5, 2]:
+        return "400 they are, by other windows than LeNet's. That one keeps its windows, and drops the padding."
     return "This is how LeNet-5 was meant: the frame of two pixels was part of the picture."
 
 

@@ -42,6 +42,7 @@ ROWS = "X.reshape(-1, len(X)).T"
 POOLED = "    pictures = torch.cat([X, X_test])\n    mean, std = pictures.mean(), pictures.std()\n"
 NORMAL = "    X, X_test = (X - mean) / std, (X_test - mean) / std\n"
 OWN = "    mean, std = X.mean(), X.std()\n"
+IN_ORDER = ("torch.randperm(len(X)).split(8)", "torch.arange(len(X)).split(8)")
 TOGETHER = (PERMUTE, "order = torch.randperm(len(X))\n    X, y = X[order], y[order]")
 MODES = [(TAUGHT, "    net.train()\n" + TAUGHT), (TEST, "    net.eval()\n" + TEST)]
 MARK = "torch.cat(right).float().mean().item()"
@@ -169,11 +170,12 @@ WRONG = {
         {"h": "learned by heart from few pictures", "b": "a batch of one cannot be mixed"},
         [
             "labels of other pictures",
-            ([(PERMUTE, "X = X[torch.randperm(len(X))]")], "the labels stay in their places"),
-            ([(PERMUTE, "y = y[torch.randperm(len(y))]")], "the pictures stay in their places"),
-            ([(PERMUTE, "pass")], "nothing is shuffled any more"),
-            ([(PERMUTE, "X, y = X.flip(0), y.flip(0)")], "and not in a random one"),
-            ([(PERMUTE, "rows = y.argsort()\n    X, y = X[rows], y[rows]")], "and not in a random one"),
+            ([(PERMUTE, "X = X[torch.randperm(len(X))]")], "labels of other pictures"),
+            ([(PERMUTE, "X = X[torch.randperm(len(X))]"), IN_ORDER], "the labels stay in their places"),
+            ([(PERMUTE, "y = y[torch.randperm(len(y))]"), IN_ORDER], "the pictures stay in their places"),
+            ([(PERMUTE, "pass"), IN_ORDER], "nothing is shuffled any more"),
+            ([(PERMUTE, "X, y = X.flip(0), y.flip(0)"), IN_ORDER], "and not in a random one"),
+            ([(PERMUTE, "rows = y.argsort()\n    X, y = X[rows], y[rows]"), IN_ORDER], "and not in a random one"),
             ([(PERMUTE, "rows = torch.randint(len(X), (len(X),))\n    X, y = X[rows], y[rows]")], "some are left out"),
             ([TOGETHER, ("X[order], y[order]", "X[order[:8]], y[order[:8]]")], "some are left out"),
             ([TOGETHER, ("test_iter))\n", "test_iter[:1]))\n")], "in the first batch alone"),
@@ -216,7 +218,7 @@ WRONG = {
             "other training pictures, too",
             ([(POOLED, POOLED + "    std = X.std()\n")], "the mean still changes"),
             ([(POOLED, POOLED + "    mean = X.mean()\n")], "the standard deviation still changes"),
-            ([(POOLED, ""), (NORMAL, "")], "no longer normalised"),
+            ([(POOLED, ""), (NORMAL, "")], "a mean of 0 and a deviation of 1"),
             ([(POOLED, OWN), (NORMAL, "    X = (X - mean) / std\n")], "come to the net as they are"),
             (
                 [

@@ -101,7 +101,7 @@ WRONG = {
         (but(TURNED, ("= 1,", "= 3,")), "torch.allclose"),
         (but(TURNED, ("{1: 2, 2: 4, 3: 2", "{1: 5, 2: 5, 3: 5")), "step of 1 or 3"),
         (but(TURNED, ("2: 4", "2: 5")), "step of 1 behind"),
-        (but(TURNED, ("{1: 2, 2: 4, 3: 2, 4: 5}", "{1: 1, 2: 1, 3: 1, 4: 1}")), "without convolutions"),
+        (but(TURNED, ("{1: 2, 2: 4, 3: 2, 4: 5}", "{1: 1, 2: 1, 3: 1, 4: 1}")), "none of which does"),
         (but(TURNED, ("2: 4", "2: 3")), "Moved by 2"),
         (but(TURNED, ("{1: 2, 2: 4, 3: 2, 4: 5}", "[2, 4, 2, 5]")), "a dict"),
         (but(TURNED, ("= 1,", "= ['picture'],")), "The first answer should be a number"),

@@ -101,6 +101,7 @@ WRONG = {
 }
 
 RIGHT = {
+    "7.1": [f"sent = {bytes}" for bytes in (370_232, 370_240, 370_248)],
     "7.2": ["import numpy as np\n\nsizes = np.array([1, 255])", "sizes = torch.tensor([255, 1])"],
     "7.3": [
         average(

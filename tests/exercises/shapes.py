@@ -103,6 +103,7 @@ WRONG = {
         (net("broken[-1] = nn.Linear(84, 12)", "complains = True"), "compute the loss"),
         (net("broken = list(broken)"), "Expected a network"),
         (net("broken[-1].weight = nn.Parameter(torch.rand(12, 84)); broken[-1].bias = None"), "By their own words"),
+        (net("broken[-1] = nn.Linear(84, 12, bias=False)"), "A bias is gone"),
         (net("broken[-1] = nn.RNN(84, 12)"), "one tensor, and yours returns a tuple"),
     ],
     "2.3": [

@@ -36,9 +36,9 @@ WRONG = {
     "0.1": [
         ("guess = 0.73", "after real training"),
         ("guess = 0.4", "would have to learn"),
-        ("guess = 0.25", "would have to learn"),
+        ("guess = 0.2", "would have to learn"),
         ("guess = 0.0", "never looks"),
-        ("guess = 0.02", "never looks"),
+        ("guess = 0.05", "never looks"),
         ("guess = 10", "divide per cent"),
         ("guess = '0.5'", "without quotation marks"),
     ],

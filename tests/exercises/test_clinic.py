@@ -32,7 +32,10 @@ POOLED = "    pictures = torch.cat([X, X_test])\n    mean, std = pictures.mean()
 NORMAL = "    X, X_test = (X - mean) / std, (X_test - mean) / std\n"
 EPOCHS = "    for _ in range(num_epochs):\n        for rows in "
 TOGETHER = "    order = torch.randperm(len(X))\n    X, y = X[order], y[order]\n"
-BATCHES = "zip(X.split(8), y.split(8))"
+STEPS = """        for rows in torch.randperm(len(X)).split(8):
+            losses.append(step(net, X[rows], y[rows], optimizer))
+"""
+BY_BATCH = "        for batch in {}:\n            losses.append(step(net, *batch, optimizer))\n"
 LOADER = "DataLoader(TensorDataset(X, y), {}, shuffle=True)"
 ORDER = POOLED + NORMAL + EPOCHS + "torch.randperm(len(X))"
 
@@ -55,9 +58,15 @@ MENDED = [
         PERMUTE,
         "    for _ in range(num_epochs):\n        p = torch.randperm(len(X))\n        X, y = X[p], y[p]\n",
     ),
+    ("clinic.4", PERMUTE, PERMUTE.split("\n", 1)[1]),
     ("clinic.4", PERMUTE, PERMUTE.replace("X, y = ", "X, y = map(torch.stack, zip(*shuffled(X, y)))  # ")),
-    ("clinic.4", PERMUTE, f"    batches = {LOADER.format(8)}\n    for _ in range(num_epochs):\n", (BATCHES, "batches")),
-    ("clinic.4", PERMUTE, PERMUTE.split("\n", 1)[1], (BATCHES, LOADER.format(7))),
+    (
+        "clinic.4",
+        PERMUTE,
+        f"    batches = {LOADER.format(8)}\n    for _ in range(num_epochs):\n",
+        (STEPS, BY_BATCH.format("batches")),
+    ),
+    ("clinic.4", PERMUTE, PERMUTE.split("\n", 1)[1], (STEPS, BY_BATCH.format(LOADER.format(7)))),
     ("clinic.4", PERMUTE, TOGETHER + PERMUTE.split("\n", 1)[1], ("train.SGD", "torch.optim.SGD")),
     (
         "clinic.4",
