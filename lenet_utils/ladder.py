@@ -287,7 +287,7 @@ def draw_shares(columns, title):
         places = [row + i * thick for row in range(len(names))]
         bars = axes.barh(places, shares, thick, color=style["color"], hatch="//" * i, edgecolor="white", label=column)
         for name, share in zip(names, shares):
-            told[name].append(f"{share:.0f} % of the {column}")
+            told[name].append(f"{share:.0f} %" + (f" of the {column}" if len(columns) > 1 else ""))
         axes.bar_label(bars, fmt="%.0f %%", padding=3)
     axes.set_yticks([row + 0.4 - thick / 2 for row in range(len(names))], names)
     axes.invert_yaxis()

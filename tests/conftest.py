@@ -3,6 +3,7 @@
 import os
 import pathlib
 import shutil
+import signal
 import subprocess
 import sys
 
@@ -21,6 +22,11 @@ COURSE = pathlib.Path(__file__).parent.parent
 
 # The tensors are small, and on a busy machine OpenMP's threads wait for each other far longer than they work.
 torch.set_num_threads(1)
+
+
+# A shell starts jobs in the background deaf to Ctrl-C. Many tests press it; they and all that they start shall hear it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_report_header():
