@@ -96,10 +96,11 @@ def run(kernels, epochs):
 
 def table(results):
     """What was measured, in a sentence or two, as it stands in the teacher's guide."""
-    runs, cores = results["runs"], results["machine"]["cores"]
+    runs, about = results["runs"], results["machine"]
     peaks, shares = ([run[name] for run in runs] for name in ("peak_mb", "share_mb"))
     return (
-        f"{len(runs)} kernels that opened notebook 3 at the same moment on {cores} cores, from one read-only checkout, "
+        f"{len(runs)} kernels that opened notebook 3 at the same moment on {about['cores']} cores of an {about['cpu']} "
+        f"({about['date']}), from one read-only checkout, "
         f"and trained for {len(runs[0]['images'])} epoch instead of ten, finished after {results['seconds']:.0f} s. "
         f"Peak memory of a kernel: {statistics.median(peaks):.0f} MB (at most {max(peaks)}), "
         f"{statistics.median(shares):.0f} MB when what all of them share is divided among them."

@@ -151,7 +151,7 @@ def table(results):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--draw", action="store_true", help="only draw what has been measured")
     parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)  # this and the next in fresh processes
     for name in SWEEPS:

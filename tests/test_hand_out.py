@@ -3,6 +3,7 @@
 import copy
 import json
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -47,11 +48,43 @@ def test_no_solution_is_left_and_nothing_else_is_missing(path, handed_out):
     assert "<details>" not in text and "</details>" not in text
     for task in exercises(ours):
         assert not any(task.solution in source(cell) for cell in theirs["cells"])
+    ours = hand_out.relinked(ours, [path.name for path in NOTEBOOKS])
     whole = [cell for cell in ours["cells"] if "<details>" not in source(cell)]
     assert [cell for cell in theirs["cells"] if cell in whole] == whole
     for cell in (cell for cell in ours["cells"] if "<details>" in source(cell)):
         around = source(cell).partition("<details>")[0].strip(), source(cell).rpartition("</details>")[2].strip()
         assert all(part in text.replace("\\n", "\n").replace('\\"', '"') for part in around)
+
+
+def test_every_link_to_a_page_leads_somewhere(handed_out):
+    _, folder = handed_out
+    for path in folder.iterdir():
+        prose = "".join(source(cell) for cell in read(path)["cells"] if cell["cell_type"] == "markdown")
+        targets = re.findall(r"\]\(([^)#:]+)\)", prose)
+        assert all((folder / target).is_file() for target in targets), targets
+        assert len(targets) > 1 or path.stem == "clinic"
+
+
+def test_for_nbgrader_links_lead_from_one_assignment_to_the_next():
+    notebook = {
+        "cells": [prose("[on](2_b.ipynb), [back](1_a.ipynb), [the page](../README.md), [paper](https://a.b/c.md)")]
+    }
+    (cell,) = hand_out.relinked(notebook, ["1_a.ipynb", "2_b.ipynb"], nbgrader=True)["cells"]
+    assert source(cell) == "[on](../2_b/2_b.ipynb), [back](../1_a/1_a.ipynb), the page, [paper](https://a.b/c.md)"
+
+
+def test_the_results_of_an_earlier_run_can_be_left_out(tmp_path):
+    hand_out.hand_out(tmp_path / "class", clear=True)
+    for path in (tmp_path / "class").iterdir():
+        code = [cell for cell in read(path)["cells"] if cell["cell_type"] == "code"]
+        assert code and not any(cell["outputs"] or cell["execution_count"] for cell in code)
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_marking_again_changes_nothing(path):
+    notebook = read(path)
+    exercise_cells.mark(notebook)
+    assert json.dumps(notebook, indent=1, ensure_ascii=False) + "\n" == path.read_text("utf-8")
 
 
 def test_what_stands_around_a_fold_stays():

@@ -83,6 +83,8 @@ def mark(notebook):
         check = {"grade": True, "grade_id": f"check-{name}", "locked": True, "points": points(task), "solution": False}
         task.stub["metadata"]["nbgrader"] = dict(sorted((stub | shared).items()))
         task.check["metadata"]["nbgrader"] = dict(sorted((check | shared).items()))
+        for cell in (task.stub, task.check):
+            cell["metadata"] = dict(sorted(cell["metadata"].items()))  # as Jupyter writes them
 
 
 def points(task):

@@ -2,7 +2,8 @@
 
 With `--nbgrader` the folder becomes a course for nbgrader instead: an assignment for each notebook, in which the
 solutions stand where nbgrader looks for them, so that `nbgrader generate_assignment 1_reshape` takes them out.
-With `--chinese` the notebooks in Chinese are handed out.
+With `--chinese` the notebooks in Chinese are handed out, with `--clear` without the results of an earlier run.
+Links to notebooks that are handed out as well still lead there; those to other pages of the course become plain words.
 The folder has to be new or empty, so nobody's work is overwritten; and it appears whole or not at all.
 """
 
@@ -18,6 +19,7 @@ from exercise_cells import exercises, source
 
 NOTEBOOKS = pathlib.Path(__file__).parent.parent / "notebooks"
 FOLD = re.compile(r"\n*<details>.*?</details>\n*", re.DOTALL)
+LINK = re.compile(r"\[([^\[\]]*)\]\(((?:\.\./)*\w[\w/]*\.(?:ipynb|md))\)")  # to another page of the course
 NBGRADER_CONFIG = """\
 # For nbgrader, made by tools/hand_out.py of the LeNet course.
 c = get_config()  # noqa
@@ -38,6 +40,30 @@ def without_folds(notebook):
     return {**notebook, "cells": kept}
 
 
+def relinked(notebook, names, nbgrader=False):
+    """`notebook` with links to the notebooks `names` only; for nbgrader each of them lies in a folder of its own."""
+
+    def link(match):
+        label, target = match.groups()
+        if target not in names:
+            return label
+        return f"[{label}](../{pathlib.PurePath(target).stem}/{target})" if nbgrader else match[0]
+
+    cells = [
+        {**cell, "source": LINK.sub(link, source(cell)).splitlines(keepends=True)}
+        if cell["cell_type"] == "markdown"
+        else cell
+        for cell in notebook["cells"]
+    ]
+    return {**notebook, "cells": cells}
+
+
+def cleared(notebook):
+    """`notebook` without the results of an earlier run."""
+    fresh = {"outputs": [], "execution_count": None}
+    return {**notebook, "cells": [cell | fresh if "outputs" in cell else cell for cell in notebook["cells"]]}
+
+
 def for_nbgrader(notebook):
     """`notebook` as nbgrader's source: below each stub its solution, in the lines that nbgrader takes out."""
     solutions = {id(task.stub): task.solution for task in exercises(notebook)}
@@ -54,20 +80,23 @@ def with_solution(stub, solution):
     return f"{stub}\n### BEGIN SOLUTION\n{solution}\n### END SOLUTION"
 
 
-def written(folder, notebooks, nbgrader):
+def written(folder, notebooks, nbgrader, clear):
     """Write the notebooks of a folder into the empty `folder`. Raises ValueError where an exercise is incomplete."""
-    for path in sorted(notebooks.glob("*.ipynb")):
+    paths = sorted(notebooks.glob("*.ipynb"))
+    for path in paths:
         notebook = json.loads(path.read_text(encoding="utf-8"))
         exercises(notebook)
         target = folder / "source" / path.stem / path.name if nbgrader else folder / path.name
         target.parent.mkdir(parents=True, exist_ok=True)
         notebook = for_nbgrader(notebook) if nbgrader else without_folds(notebook)
+        notebook = relinked(notebook, [path.name for path in paths], nbgrader)
+        notebook = cleared(notebook) if clear else notebook
         target.write_text(json.dumps(notebook, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     if nbgrader:
         (folder / "nbgrader_config.py").write_text(NBGRADER_CONFIG, encoding="utf-8")
 
 
-def hand_out(out, nbgrader=False, chinese=False):
+def hand_out(out, nbgrader=False, chinese=False, clear=False):
     """Make the folder `out`. Raises FileExistsError unless it is new or empty."""
     out = pathlib.Path(out).resolve()
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
@@ -76,7 +105,7 @@ def hand_out(out, nbgrader=False, chinese=False):
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=".handing-out-") as unfinished:
         made = pathlib.Path(unfinished) / "made"
         made.mkdir()
-        written(made, NOTEBOOKS / "zh" if chinese else NOTEBOOKS, nbgrader)
+        written(made, NOTEBOOKS / "zh" if chinese else NOTEBOOKS, nbgrader, clear)
         if out.exists():
             out.rmdir()
         shutil.move(made, out)
@@ -87,9 +116,10 @@ if __name__ == "__main__":
     parser.add_argument("folder")
     parser.add_argument("--nbgrader", action="store_true", help="make a course for nbgrader, solutions included")
     parser.add_argument("--chinese", action="store_true", help="the notebooks in Chinese")
+    parser.add_argument("--clear", action="store_true", help="without the results of an earlier run")
     chosen = parser.parse_args()
     try:
-        hand_out(chosen.folder, chosen.nbgrader, chosen.chinese)
+        hand_out(chosen.folder, chosen.nbgrader, chosen.chinese, chosen.clear)
     except (OSError, ValueError) as error:
         sys.exit(str(error))
     print("written to", chosen.folder)
