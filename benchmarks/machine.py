@@ -132,8 +132,13 @@ def finished_runs(path):
 
 def write_between(path, mark, text):
     """Put `text` between the comments `<!-- mark -->` and `<!-- end of mark -->` of the Markdown file `path`."""
-    before, _, rest = path.read_text("utf-8").partition(f"<!-- {mark} -->\n")
-    after = rest.partition(f"<!-- end of {mark} -->")[2]
+    page, marks = path.read_text("utf-8"), (f"<!-- {mark} -->\n", f"<!-- end of {mark} -->")
+    if any(page.count(text) != 1 for text in marks):
+        raise SystemExit(
+            f"expected {' and '.join(map(str.strip, marks))} once each in {path}; this belongs there:\n{text}"
+        )
+    before, _, rest = page.partition(marks[0])
+    after = rest.partition(marks[1])[2]
     path.write_text(f"{before}<!-- {mark} -->\n{text}\n<!-- end of {mark} -->{after}", encoding="utf-8")
 
 

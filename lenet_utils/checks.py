@@ -57,9 +57,10 @@ def trainable(net):
         )
 
 
-def init_weights(function):
-    if function is not None and not callable(function):
-        raise ValueError(f"expected init_weights to be a function of a layer, or None, got {function!r}")
+def function(name, given, of):
+    """None, or a function `of` something, e.g. "a layer"."""
+    if given is not None and not callable(given):
+        raise ValueError(f"expected {name} to be a function of {of}, or None, got {given!r}")
 
 
 def animator(given):

@@ -36,7 +36,7 @@ def show_stages(stages, title="", *, signed=False, alt=None):
         label = f"{name}\n{describe(stages[name])}\n{low:.2f} to {high:.2f}"
         panel.set_ylabel(label, rotation=0, ha="right", va="center", fontsize=8)
     figure.suptitle(title)
-    set_alt(figure, alt or f"{title}. A row for each stage: {', '.join(stages)}")
+    set_alt(figure, alt or f"{title and title + '. '}A row for each stage: {', '.join(stages)}")
     return axes[:, 0]
 
 
@@ -87,7 +87,7 @@ def show_rows(rows, title="", *, columns=(), signed=(), scale=1.15, alt=None):
         layout="constrained",
     )  # fmt: skip
     for line, (name, pictures) in zip(axes, rows.items()):
-        reach = max(float(picture.abs().max()) for picture in pictures) or 1 if name in signed else 1
+        reach = max((float(picture.abs().max()) for picture in pictures), default=0) or 1 if name in signed else 1
         colours, low = ("RdBu", -reach) if name in signed else ("gray", 0)
         for panel, picture in zip(line, pictures):
             panel.imshow(picture.numpy(), cmap=colours, vmin=low, vmax=reach)
@@ -97,5 +97,5 @@ def show_rows(rows, title="", *, columns=(), signed=(), scale=1.15, alt=None):
     for panel, heading in zip(axes[0], columns):
         panel.set_title(heading, fontsize=9)
     figure.suptitle(title)
-    set_alt(figure, alt or f"{title}. Small pictures in rows: {', '.join(filter(None, rows))}")
+    set_alt(figure, alt or f"{title and title + '. '}Small pictures in rows: {', '.join(filter(None, rows))}")
     return axes

@@ -57,12 +57,23 @@ class Laps(dict):
 
 def time_layers(net, X, rounds=5):
     """Seconds that each layer of the `nn.Sequential` takes for the batch `X`, forward and backward: medians by name."""
-    layers = {}
+    layers, learns = {}, False
     for i, layer in enumerate(net):
-        X = X.detach().requires_grad_(i > 1)  # neither the pixels nor what Reshape makes of them need a gradient
+        X = X.detach().requires_grad_(learns)  # behind the first layer that learns: the pixels need no gradient
         layers[f"{i} {type(layer).__name__}"] = functools.partial(forward_and_backward, layer, X)
-        X = layer(X)
-    return {name: statistics.median(seconds) for name, seconds in race(layers, rounds).items()}
+        X, learns = layer(X), learns or any(p.requires_grad for p in layer.parameters())
+    with gradients_kept(net):
+        return {name: statistics.median(seconds) for name, seconds in race(layers, rounds).items()}
+
+
+@contextlib.contextmanager
+def gradients_kept(net):
+    kept = [(p, p.grad) for p in net.parameters()]
+    for p, _ in kept:
+        p.grad = None
+    yield
+    for p, gradient in kept:
+        p.grad = gradient
 
 
 def forward_and_backward(layer, X):
@@ -283,7 +294,7 @@ def draw_shares(columns, title):
     _, axes = plt.subplots(figsize=(6.4, 0.9 + height * len(names)), layout="constrained")
     told = {name: [] for name in names}
     for i, ((column, values), style) in enumerate(zip(columns.items(), STYLES)):
-        shares = [100 * values[name] / sum(values.values()) for name in names]
+        shares = [100 * values[name] / (sum(values.values()) or 1) for name in names]
         places = [row + i * thick for row in range(len(names))]
         bars = axes.barh(places, shares, thick, color=style["color"], hatch="//" * i, edgecolor="white", label=column)
         for name, share in zip(names, shares):

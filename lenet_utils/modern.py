@@ -79,7 +79,7 @@ def load_data_with_validation(batch_size, num_validation=5000, seed=0):
     """
     batch_size = checks.whole_number("batch_size", batch_size)
     images, labels = read_split("train")
-    if not 0 < num_validation < len(labels):
+    if not isinstance(num_validation, numbers.Integral) or not 0 < num_validation < len(labels):
         raise ValueError(f"expected num_validation from 1 to {len(labels) - 1}, got {num_validation}")
     order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
     held_out, rest = order[:num_validation], order[num_validation:]
@@ -123,7 +123,7 @@ def warm_up_and_cosine(step, num_steps, warm_up=0.2):
     [0.0, 0.5, 1.0, 0.5, 0.0]
     """
     peak = warm_up * num_steps
-    if step < peak:
+    if step < peak or peak == num_steps:
         return step / peak
     return (1 + math.cos(math.pi * (step - peak) / (num_steps - peak))) / 2
 
@@ -178,6 +178,10 @@ def train_modern(
     from torch.optim.swa_utils import AveragedModel, update_bn
 
     check_recipe(net, train_iter, num_epochs, lr, momentum, weight_decay, label_smoothing, average)
+    checks.function("init_weights", init_weights, of="a layer")
+    checks.function("augmentation", augmentation, of="images")
+    if val_iter is not None:
+        checks.some_batches("val_iter", val_iter)
     device = checks.device(device)
     if init_weights is not None:
         net.apply(init_weights)

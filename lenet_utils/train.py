@@ -201,7 +201,7 @@ def train_ch6(
     checks.some_batches("test_iter", test_iter)
     checks.whole_number("num_epochs", num_epochs, least=0)
     checks.learning_rate(lr)
-    checks.init_weights(init_weights)
+    checks.function("init_weights", init_weights, of="a layer")
     checks.animator(animator)
     lr, device, animator = float(lr), checks.device(device), None if animator is True else animator
     if checkpoint is not None:

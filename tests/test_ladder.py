@@ -129,6 +129,12 @@ def test_a_rung_leaves_the_random_state_alone():
     assert torch.equal(torch.get_rng_state(), before)
 
 
+def test_d2l_gets_its_animator_back(book):
+    before = book.Animator
+    ladder.d2l_rung(Batches(IMAGES, LABELS, 4))()
+    assert book.Animator is before
+
+
 def test_flop_of_a_step_as_pytorch_counts_them():
     from torch.utils.flop_counter import FlopCounterMode
 
@@ -146,6 +152,27 @@ def test_bytes_of_a_small_network():
 
 def test_limits_are_positive():
     assert ladder.measure_flops(64, 1) > 0 and ladder.measure_bandwidth(1000, 1) > 0
+
+
+def test_bandwidth_counts_what_is_read_and_what_is_written(monkeypatch):
+    monkeypatch.setattr(ladder, "race", lambda ways, rounds: {"copy": [2.0, 1.0]})
+    assert ladder.measure_bandwidth(1000) == 2 * 4 * 1000 / 1.0
+
+
+def test_layers_are_timed_in_any_network(monkeypatch):
+    """Backward, too, wherever the first layer with weights stands; and the network's own gradients stay."""
+    timed = []
+    monkeypatch.setattr(ladder, "race", lambda ways, rounds: timed.extend(w.args for w in ways.values()) or {})
+    net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Sigmoid(), nn.Flatten(), nn.Linear(98, 2))
+    ladder.time_layers(net, torch.rand(2, 1, 9, 9))
+    assert [X.requires_grad for _, X in timed] == [False, True, True, True]
+    gradients = [torch.ones_like(p) for p in net.parameters()]
+    for p, gradient in zip(net.parameters(), gradients):
+        p.grad = gradient.clone()
+    with ladder.gradients_kept(net):
+        for layer, X in timed:
+            ladder.forward_and_backward(layer, X)
+    assert all(torch.equal(p.grad, gradient) for p, gradient in zip(net.parameters(), gradients))
 
 
 @pytest.mark.parametrize("quicker", ["mm", "conv2d"])
@@ -171,6 +198,7 @@ def test_the_pictures():
     assert shares.figure.alt_text == (
         "shares. a: 25 % of the time, 0 % of the work; b: 75 % of the time, 100 % of the work"
     )
+    assert [bar.get_width() for bar in ladder.draw_shares({"waits": {"a": 0.0}}, "none").patches] == [0]
     bars = ladder.draw_ladder({"slow": 10.0, "quick": 30.0}, 100.0, "ladder")
     assert [bar.get_width() for bar in bars.patches] == [10, 30] and bars.lines[0].get_xdata() == [100, 100]
     assert "slow: 10; quick: 30; the limit: 100" in bars.figure.alt_text

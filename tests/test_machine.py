@@ -55,3 +55,19 @@ ARM = "BogoMIPS\t: 108.00\nCPU implementer\t: 0x41\nCPU architecture: 8\nCPU var
 def test_a_processor_whose_name_has_no_number_is_told_with_its_family(lines, expected, monkeypatch):
     monkeypatch.setattr(machine.pathlib.Path, "read_text", lambda path: lines)
     assert machine.cpu_model() == expected
+
+
+def test_a_page_gets_its_part_and_keeps_the_rest(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("# A\n<!-- x -->\nold\n<!-- end of x -->\n\n# B\n")
+    machine.write_between(page, "x", "new")
+    assert page.read_text() == "# A\n<!-- x -->\nnew\n<!-- end of x -->\n\n# B\n"
+
+
+@pytest.mark.parametrize("text", ["# A\n<!-- x -->\nold\n\n# B\n", "# A\nold\n<!-- end of x -->\n", "# A\n"])
+def test_a_page_without_its_marks_is_left_alone(tmp_path, text):
+    page = tmp_path / "page.md"
+    page.write_text(text)
+    with pytest.raises(SystemExit, match="this belongs there:\nnew"):
+        machine.write_between(page, "x", "new")
+    assert page.read_text() == text

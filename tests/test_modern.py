@@ -108,7 +108,7 @@ def test_the_seed_decides_the_split_and_nothing_else_does():
     assert not torch.equal(modern.load_data_with_validation(64, seed=1)[1].images, first.images)
 
 
-@pytest.mark.parametrize("number", [0, 60_000, -1])
+@pytest.mark.parametrize("number", [0, 60_000, -1, 0.1])
 def test_a_split_without_one_part_is_refused(number):
     with pytest.raises(ValueError, match=f"expected num_validation from 1 to 59999, got {number}"):
         modern.load_data_with_validation(256, num_validation=number)
@@ -200,6 +200,7 @@ def test_label_smoothing_is_in_the_loss():
 
 
 def test_the_schedule_rises_to_the_peak_and_ends_at_zero():
+    assert [modern.warm_up_and_cosine(step, 2, warm_up=1.0) for step in range(3)] == [0, 0.5, 1]
     rates = [modern.warm_up_and_cosine(step, 50) for step in range(51)]
     assert rates[0] == rates[-1] == 0 and max(rates) == rates[10] == 1
     assert rates[:11] == sorted(rates[:11]) and rates[10:] == sorted(rates[10:], reverse=True)

@@ -320,6 +320,12 @@ def test_every_cell_has_its_slide_type(path):
     assert slides.with_slides(read(path)) == read(path)
 
 
+def test_a_comment_in_a_solution_begins_no_slide():
+    text = "<details><summary>Solution</summary>\n\n```python\n# first the sum\nx = 1\n```\n\n</details>"
+    cell = {"cell_type": "markdown", "id": "a", "metadata": {}, "source": [text]}
+    assert [slides.slide_type(part) for part in slides.with_slides({"cells": [cell]})["cells"]] == ["skip"]
+
+
 SPOILT = {
     "1 exercises": lambda found: found[4:],
     "none to Write": lambda found: found[:-4] + found[:4],

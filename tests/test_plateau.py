@@ -42,6 +42,23 @@ def test_a_ridge_does_not_hide_the_valley():
     assert plateau.dominant_curvature(gradient, [w], 100, lift=8.0) == pytest.approx(3 + 8)
 
 
+class Saddle(nn.Module):
+    """Of two logits, whose loss has the curvatures 2 and, a ridge, -8."""
+
+    def __init__(self):
+        super().__init__()
+        self.w = nn.Parameter(torch.zeros(2, dtype=torch.double))
+
+    def forward(self, X):
+        logit = 8 * self.w[1] ** 2 - 2 * self.w[0] ** 2
+        return torch.stack([logit, 0 * logit]).expand(len(X), 2)
+
+
+def test_sharpness_is_a_valleys_beside_a_steeper_ridge():
+    X, y = torch.zeros(3, 1), torch.zeros(3, dtype=torch.int64)
+    assert plateau.sharpness(Saddle(), X, y, rounds=100) == pytest.approx(2)
+
+
 def test_sharpness_leaves_the_random_state_and_finds_nothing_where_nothing_bends():
     X, y = batch()
     net = nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(4, 10)).double()

@@ -7,7 +7,7 @@ import pathlib
 
 import pytest
 
-from lenet_utils.threads import cpu_quota
+from lenet_utils.threads import cpu_quota, share_of_cores
 
 
 @pytest.fixture
@@ -51,6 +51,12 @@ if os.name == "posix":  # Windows has no such folders
 @pytest.mark.parametrize(("files", "quota"), V2.values(), ids=V2)
 def test_version_2(root, files, quota):
     assert cpu_quota(root(**files)) == quota
+
+
+def test_processes_share_what_the_quota_allows(root, monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(16)), raising=False)
+    folder = root(**v2("/", **{"": "600000 100000"}))
+    assert [share_of_cores(processes, folder) for processes in (1, 2, 4, 9)] == [6, 3, 1, 1]
 
 
 def v1(group, quotas, folder="cpu,cpuacct", period="100000"):

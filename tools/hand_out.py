@@ -18,7 +18,7 @@ import tempfile
 from exercise_cells import exercises, source
 
 NOTEBOOKS = pathlib.Path(__file__).parent.parent / "notebooks"
-FOLD = re.compile(r"\n*<details>.*?</details>\n*", re.DOTALL)
+FOLD = re.compile(r"\n*^<details\b[^>]*>.*?</details>\n*", re.DOTALL | re.MULTILINE)
 LINK = re.compile(r"\[([^\[\]]*)\]\(((?:\.\./)*\w[\w/]*\.(?:ipynb|md))\)")  # to another page of the course
 NBGRADER_CONFIG = """\
 # For nbgrader, made by tools/hand_out.py of the LeNet course.

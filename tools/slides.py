@@ -6,6 +6,7 @@ references stay out. Markdown cells are split where a heading stands inside, sin
 """
 
 import hashlib
+import itertools
 import json
 import pathlib
 import re
@@ -13,6 +14,7 @@ import sys
 
 FOLDER = pathlib.Path(__file__).parent.parent / "notebooks"
 HEADING = re.compile(r"^(?=#{1,2} )", re.MULTILINE)
+FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)  # in which # begins a comment
 LEFT_OUT = ("<details>", "## References")  # how cells begin that nobody would show
 
 
@@ -22,11 +24,19 @@ def source(cell):
 
 def split(cell):
     """The Markdown cell as one cell for each heading in it; other cells as they are."""
-    parts = [part.strip("\n") for part in HEADING.split(source(cell)) if part.strip()]
+    parts = parts_of(source(cell))
     if cell["cell_type"] != "markdown" or len(parts) < 2:
         return [cell]
     rest = [{**cell, "id": hashlib.sha256(part.encode()).hexdigest()[:8], "source": lines(part)} for part in parts[1:]]
     return [{**cell, "source": lines(parts[0])}, *rest]
+
+
+def parts_of(text):
+    """The text in pieces, each of which but the first begins with a heading."""
+    code = [range(*fence.span()) for fence in FENCE.finditer(text)]
+    places = [found.start() for found in HEADING.finditer(text) if not any(found.start() in fence for fence in code)]
+    pieces = [text[a:b].strip("\n") for a, b in itertools.pairwise([0, *places, len(text)])]
+    return [piece for piece in pieces if piece.strip()]
 
 
 def lines(text):

@@ -216,12 +216,13 @@ def find(number):
 
 @contextlib.contextmanager
 def undisturbed():
-    """Within it random numbers are fresh, prints unseen, and new tensors in single precision, whatever was set before.
+    """Within it random numbers are fresh, prints unseen, and new tensors single precision on the CPU, whatever was set.
 
     After it everything that a judge may touch is as it was: the random state, the number of threads, grad mode, the
-    default type, matplotlib's settings and figures.
+    default type and device, matplotlib's settings and figures.
     """
     threads, dtype, grad = torch.get_num_threads(), torch.get_default_dtype(), torch.is_grad_enabled()
+    device = torch.get_default_device()
     python_state, numpy_state = random.getstate(), numpy.random.get_state()
     gpus = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
     try:
@@ -231,12 +232,14 @@ def undisturbed():
             numpy.random.seed()
             torch.set_grad_enabled(True)
             torch.set_default_dtype(torch.float32)
+            torch.set_default_device(None)
             yield
     finally:
         random.setstate(python_state)
         numpy.random.set_state(numpy_state)
         torch.set_grad_enabled(grad)
         torch.set_default_dtype(dtype)
+        torch.set_default_device(device if device.type != "cpu" else None)
         torch.set_num_threads(threads)
 
 
@@ -269,7 +272,8 @@ def what_happened(error):
     """e.g. "ends in an error in your line 3, `y = x[4]`: IndexError: index 4 is out of bounds"."""
     place = learners_line(error)
     text = f"ends in an error{place}: {type(error).__name__}: {error}".rstrip(": .")
-    if isinstance(error, TypeError) and "/" in place and "//" not in place:
+    of_a_float = isinstance(error, TypeError) and "missing" not in str(error)  # that is told as many other things
+    if of_a_float and "/" in place and "//" not in place:
         text += " (in Python `/` gives a number with a decimal point, and `//` a whole one)"  # PyTorch does not say it
     return text
 

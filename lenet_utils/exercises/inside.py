@@ -56,7 +56,7 @@ def turned_and_moved(upside_down, moved):
         raise Wrong("A step of 1 or 3: on what pixels does a window of the first pooling begin, before and after?")
     if moved[2] == 5:
         raise Wrong("A step of 2 is a step of 1 behind the first pooling. What does the second pooling make of that?")
-    if all(value == 5 for value in moved.values()) or all(value == 1 for value in moved.values()):
+    if len(set(moved.values())) == 1:
         raise Wrong(
             "That every step gives the same number would need a net whose layers all do the same in every place, "
             "or none of which does. What about a convolution, and what about a pooling?"
@@ -451,10 +451,9 @@ def strangers(clothes, rng):
 
 def scores_of(function, net, known, X):
     torch.manual_seed(0)  # who draws some of the known ones draws the same each time
-    with torch.no_grad():
-        scores = attempt(function, copy.deepcopy(net), known.clone(), X.clone(), when=f"For {len(X)} pictures")
+    scores = attempt(function, copy.deepcopy(net), known.clone(), X.clone(), when=f"For {len(X)} pictures")
     try:
-        scores = torch.as_tensor(scores)
+        scores = torch.as_tensor(scores).detach()
     except (TypeError, ValueError, RuntimeError):
         raise Wrong(f"It should return a tensor of scores, and it returns a {type(scores).__name__}.") from None
     if scores.shape != (len(X),):

@@ -100,7 +100,11 @@ def lies(lying_clock):
         raise Wrong("When it returns, the jobs are still in the queue.")
     if seconds <= 0:
         raise Wrong("No clock goes backwards or stands still: measure something, only the wrong thing.")
-    if not any(abs(last - first - seconds) < 2e-5 for first, last in itertools.combinations(looks, 2)):
+    if not looks:
+        raise Wrong(ANOTHER_CLOCK)
+    laps = sum(looks[1::2]) - sum(looks[::2]) if len(looks) % 2 == 0 else 0.0  # one for each job, perhaps
+    spans = [laps, *(last - first for first, last in itertools.combinations(looks, 2))]
+    if not any(abs(span - seconds) < 2e-5 for span in spans):
         raise Wrong("That is not the time, in seconds, between two looks at `time.perf_counter()`.")
     return seconds < truth / 10
 
@@ -358,10 +362,11 @@ def judge_flop(got, conv, count, height, width):
         raise Wrong(text + "that is the number of multiply-adds; each of them is two operations.")
     if got == truth // conv.in_channels:
         raise Wrong(text + "it looks at one of the channels below only.")
-    if got == 2 * conv.weight.numel() * height * width:
+    is_plain = conv.kernel_size[0] == conv.kernel_size[1]
+    if is_plain and got == 2 * conv.weight.numel() * height * width:
         raise Wrong(text + "it takes the size of the picture that goes in for the size of what comes out.")
     if got == truth + count:
         raise Wrong(text + "it counts the bias, which was to be left out.")
-    if conv.kernel_size[0] == conv.kernel_size[1]:
+    if is_plain:
         raise Wrong(text + f"it says {got}, and that is not right, though this one is square and without padding.")
     raise Wrong(text + f"it says {got}. Square kernels without padding it knows; look at the other arguments.")

@@ -127,6 +127,7 @@ WRONG = {
     ],
     "4.3": [
         (but(CALIBRATION, ("logits / temperature", "logits * temperature")), "You multiply"),
+        (but(CALIBRATION, ("softmax(dim=1)", "softmax()")), 'arguments: "dim".'),
         (but(CALIBRATION, ("logits / temperature", "logits")), "makes no difference"),
         (but(CALIBRATION, ("(logits / temperature).softmax(dim=1)", "logits.softmax(dim=1) / temperature")), "no more"),
         (but(CALIBRATION, (".abs()", "")), "make up for each other"),
@@ -187,6 +188,13 @@ WRONG = {
     ],
 }
 
+LEARNING = """
+def alarm(net, known, X):
+    mean = known.mean(dim=0).requires_grad_()
+    (mean - known).square().mean().backward()  # as one does who trains something on the known ones
+    return torch.cdist(X.flatten(1), known.flatten(1)).amin(dim=1) + mean.grad.sum()
+"""
+
 RIGHT = {
     "4.2": [
         but(SILENT, ("    maps = net", "    net = copy.deepcopy(net)\n    maps = net")).replace(
@@ -208,6 +216,7 @@ RIGHT = {
         ),
     ],
     "4.5": [
+        LEARNING,
         but(
             ALARM,
             ("    return", "    known *= 2\n    net[1] = nn.Identity()\n    return"),

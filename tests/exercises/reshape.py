@@ -66,6 +66,10 @@ WRONG = {
         (reshape32("return F.pad(d2l.Reshape()(X), (0, 4, 0, 4))"), "not in the middle"),
         (reshape32("return F.pad(d2l.Reshape()(X), (4, 4, 4, 4))"), "(N, 1, 32, 32)"),
         (reshape32("return F.pad(d2l.Reshape()(X), (2, 2, 2, 2), value=1.0)"), "not black"),
+        (
+            reshape32("Y = F.pad(d2l.Reshape()(X), (2, 2, 2, 2)); Y[:, :, 0], Y[:, :, -1] = 1, -1; return Y"),
+            "not black",
+        ),
         (reshape32("return X.reshape(-1, 1, 32, 32)"), "ends in an error"),
         (reshape32(BORDERED), "returns nothing"),
         (reshape32(f"return {BORDERED} * 255"), "makes new values"),

@@ -118,6 +118,11 @@ WRONG = {
             "reads 256",
         ),
         (but(NET32, (LAST_POOLING, "nn.AdaptiveAvgPool2d(5), nn.Flatten")), "forces"),
+        (
+            "net32 = d2l.lenet()[1:]\nnet32[0].padding = (0, 0)\n"
+            "net32.register_forward_pre_hook(lambda _, given: nn.functional.pad(given[0], (0,) * 4))",
+            "brings the maps to another size",
+        ),
         (but(NET32, ("    nn.Flatten(),\n", "")), "multiplied"),
         (but(NET32, ("nn.Linear(84, 10)", "nn.Linear(84, 12)")), "it should give"),
         ("net32 = 400", "Expected a network"),
@@ -125,6 +130,7 @@ WRONG = {
     ],
     "2.4": [
         (but(SHAPES, ("// s + 1", "// s")), "stops in"),
+        (but(SHAPES, ("append((N, C, H, W))", "append((N + 1, C, H, W))")), "how many pictures there are"),
         (but(SHAPES, ("2 * p", "p")), "On how many sides"),
         (but(SHAPES, ("2 * p", "0")), "padding makes no difference"),
         (but(SHAPES, ("// s + 1", "+ 1")), "stride makes no difference"),
@@ -156,7 +162,24 @@ WRONG = {
     ],
 }
 
+BY_HAND = """
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.pool, self.first, self.second = nn.AvgPool2d(2), nn.Conv2d(1, 6, 5), nn.Conv2d(6, 16, 5)
+        self.dense = nn.Sequential(nn.Linear(400, 120), nn.Sigmoid(), nn.Linear(120, 84), nn.Linear(84, 10))
+
+    def forward(self, X):
+        for layer in (self.first, self.second):
+            X = self.pool(layer(X).sigmoid())
+        return self.dense(X.flatten(1))
+
+
+net32 = Net()
+"""
+
 RIGHT = {
+    "2.3": [BY_HAND],
     "2.1": ["sides, more = [14, 5], 1190.0", "sides, more = torch.tensor([14, 5]), torch.tensor([1190])"],
     "2.2": [
         net("broken[-1] = nn.Linear(84, 12)", "broken.double()"),

@@ -75,6 +75,11 @@ WRONG = {
             "between two looks",
         ),
         (lying_clock([TEN, "gpu.wait()", "return 'fast'"]), "What it returns, in seconds"),
+        (
+            "from time import perf_counter\n\n"
+            + lying_clock([TEN, READ, "gpu.wait()", "return seconds"]).replace("time.p", "p"),
+            "another clock",
+        ),
         (lying_clock([TEN, READ, "gpu.wait()"]), "returns nothing"),
         (lying_clock([TEN, "gpu.wait()", "return 0.001"]), "between two looks"),
         (lying_clock([TEN, "gpu.wait()", READ, "return seconds / 20"]), "between two looks"),
@@ -168,7 +173,17 @@ WRONG = {
 }
 
 RIGHT = {
-    "6.2": [lying_clock([TEN, READ, "gpu.wait()", "return torch.tensor(seconds, dtype=torch.float64)"])],
+    "6.2": [
+        lying_clock([TEN, READ, "gpu.wait()", "return torch.tensor(seconds, dtype=torch.float64)"]),
+        lying_clock(
+            [
+                "seconds = time.perf_counter() - start",
+                "for _ in range(10):",
+                "    start = time.perf_counter(); gpu.run(0.003); seconds += time.perf_counter() - start",
+                "gpu.wait(); return seconds",
+            ]
+        ),
+    ],
     "6.3": [
         a_pass("total += loss.detach() * len(y)", "batches.clear(); return (total / seen).item()"),
         a_pass(
