@@ -68,12 +68,15 @@ def time_layers(net, X, rounds=5):
 
 @contextlib.contextmanager
 def gradients_kept(net):
+    """After it, the gradients of `net` are what they were before."""
     kept = [(p, p.grad) for p in net.parameters()]
     for p, _ in kept:
         p.grad = None
-    yield
-    for p, gradient in kept:
-        p.grad = gradient
+    try:
+        yield
+    finally:
+        for p, gradient in kept:
+            p.grad = gradient
 
 
 def forward_and_backward(layer, X):

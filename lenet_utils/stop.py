@@ -25,9 +25,12 @@ class StopBetweenBatches:
         return self
 
     def _watch(self, name, react):
-        """Let `react` be called at the signal `name`, unless it is to be ignored, as by a job in the background."""
+        """Let `react` be called at the signal `name`, unless it is to be ignored, as by a job in the background.
+
+        A handler that is not Python's (None) could not be put back, so it stays.
+        """
         number = getattr(signal, name, None)  # Windows has no SIGUSR1
-        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
+        if number is not None and signal.getsignal(number) not in (signal.SIG_IGN, None):
             with contextlib.suppress(ValueError):  # not the main thread
                 self._before[number] = signal.signal(number, react)
 

@@ -1004,6 +1004,15 @@ def test_a_job_in_the_background_stays_deaf_to_ctrl_c(stop_handler, tmp_path, mo
     assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
 
 
+@pytest.mark.parametrize("more", [{}, {"checkpoint": "run"}], ids=["as usual", "with a checkpoint"])
+def test_a_handler_that_is_not_pythons_stays(stop_handler, tmp_path, monkeypatch, more):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(signal, "getsignal", lambda number: None)
+    monkeypatch.setattr(signal, "signal", lambda *_: pytest.fail("it was taken away"))
+    assert len(fit(num_epochs=1, **more)) == 1
+    monkeypatch.undo()
+
+
 def test_training_outside_the_main_thread():
     results = []
     thread = threading.Thread(target=lambda: results.append(fit(num_epochs=2)))
