@@ -303,6 +303,9 @@ def test_a_modern_network_learns():
         ({"momentum": "0.9"}, "expected momentum to be a fraction from 0 up to, but not, 1, got '0.9'"),
         ({"weight_decay": -1}, "expected weight_decay to be a fraction"),
         ({"device": "abacus"}, "expected a device that this machine has"),
+        ({"init_weights": "he"}, "expected init_weights to be a function of a layer, or None, got 'he'"),
+        ({"augmentation": "mirror"}, "expected augmentation to be a function of images, or None, got 'mirror'"),
+        ({"val_iter": []}, "expected val_iter to give at least one batch"),
     ],
 )
 def test_arguments_that_cannot_work_change_nothing(change, message):

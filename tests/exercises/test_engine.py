@@ -260,6 +260,16 @@ def test_judges_work_in_single_precision_whatever_the_learner_set(exercise):
         torch.set_default_dtype(torch.float32)
 
 
+def test_judges_work_on_the_cpu_whatever_the_learner_set(exercise):
+    exercise(lambda answer: str(torch.rand(1).device))
+    torch.set_default_device("meta")  # a device without a GPU
+    try:
+        assert judge("9.1", 1) == Verdict("right", "cpu")
+        assert torch.get_default_device() == torch.device("meta")
+    finally:
+        torch.set_default_device(None)
+
+
 def test_a_network_that_cannot_be_copied_is_told_so(exercise):
     exercise(lambda net: "never asked")
     net = torch.nn.Linear(2, 1)
