@@ -1,6 +1,9 @@
 """The lab of the dead start: each measurement against a direct one."""
 
 import copy
+import itertools
+import json
+import pathlib
 
 import pytest
 import torch
@@ -8,6 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from lenet_utils import lenet, plateau
+from lenet_utils.data import Batches, read_split
 
 
 def small_net():
@@ -150,3 +154,33 @@ def test_signal_spread_and_gradients():
     F.cross_entropy(net(X), y).backward()
     assert list(sizes) == ["1 Conv2d", "4 Conv2d", "8 Linear", "10 Linear", "12 Linear"]
     assert list(sizes.values()) == pytest.approx([net[i].weight.grad.norm().item() for i in (1, 4, 8, 10, 12)])
+
+
+LAYERS = json.loads((pathlib.Path(__file__).parent.parent / "benchmarks/results/dead_layers.json").read_text())["runs"]
+
+
+@pytest.mark.parametrize("run", [run for run in LAYERS if run["recipe"] == "notebook 3"], ids=lambda run: run["seed"])
+def test_on_notebook_3_s_plateau_the_top_moves_first_and_the_first_layer_most(run):
+    *_, last = (look for look, loss in enumerate(run["losses"]) if look == 0 or loss > 2.29)  # before the loss falls
+    assert 1 < last < len(run["steps"]) - 1
+    early, late = run["moved"][1], run["moved"][last]
+    assert max(early[:3]) < min(early[3:]) and late[0] == max(late)
+    assert run["gradients"][last][0] > 2 * run["gradients"][2][0]
+
+
+def test_the_kept_looks_at_the_layers_are_those_of_a_run():
+    """The first looks of one run again, by plain means."""
+    [run] = [run for run in LAYERS if (run["recipe"], run["seed"]) == ("lab, centred sigmoid", 1)]
+    net = plateau.begin(plateau.STARTS["lenet()"]["centred sigmoid"], seed=1)
+    images, labels = read_split("train")
+    X, y = next(iter(Batches(images[-500:], labels[-500:], 500)))
+    first = [net[i].weight.detach().clone() for i in (1, 4, 8, 10, 12)]
+    batches = itertools.islice(Batches(images[:19_200], labels[:19_200], 64, shuffle=True), 25)
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.9)
+    assert list(plateau.gradient_sizes(net, X, y).values()) == pytest.approx(run["gradients"][0], rel=1e-2)
+    for pictures, answers in batches:
+        optimizer.zero_grad()
+        F.cross_entropy(net(pictures), answers).backward()
+        optimizer.step()
+    ways = [torch.dist(net[i].weight.detach(), then) / then.norm() for i, then in zip((1, 4, 8, 10, 12), first)]
+    assert [float(way) for way in ways] == pytest.approx(run["moved"][1], rel=1e-2)
