@@ -111,6 +111,7 @@ class Run:
                 error.args = (f"{error}; the next run goes on from {folder}, or with resume=False from the beginning",)
             raise
         finally:
+            self.net.eval()  # as in train_ch6
             if animator:
                 animator.flush()
         say(self.team, history.summary())

@@ -193,6 +193,7 @@ def train_ch6(
     by recorded steps; what neither can do goes on without.
     `checkpoint`: a folder, or a `Checkpoint`, in which the run is kept, and from which it goes on.
     Stop (Ctrl-C) ends the run between two batches; `net` and the history so far stay good.
+    `net` comes back in evaluation mode, ready to predict, as d2l's does.
     Raises ValueError for arguments that cannot work, before anything changes, and for a batch that cannot,
     before the weights see it; `Diverged` when the loss is no longer a number.
     """
@@ -242,6 +243,7 @@ def train_ch6(
     except KeyboardInterrupt:
         print(history.interrupt(num_epochs))
     finally:
+        net.eval()
         if animator:
             animator.flush()
     print(history.summary())

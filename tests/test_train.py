@@ -614,7 +614,14 @@ def test_every_epoch_trains_in_training_mode_and_tests_in_evaluation_mode():
     fit(net, num_epochs=2)
     one_epoch = [(True, True)] * 3 + [(False, False)] * 2
     assert net[2].calls == one_epoch * 2
-    assert all(modes(net))
+
+
+@pytest.mark.parametrize("keep", [False, True], ids=["as usual", "with a checkpoint"])
+@pytest.mark.parametrize("num_epochs", [0, 1])
+def test_the_net_comes_back_ready_to_predict(tmp_path, num_epochs, keep):
+    net, (X, _) = nn.Sequential(nn.Flatten(), nn.Dropout(), nn.Linear(784, 10)), make_batches(4)[0]
+    fit(net, num_epochs=num_epochs, checkpoint=tmp_path if keep else None)
+    assert not any(modes(net)) and torch.equal(net(X), net(X))
 
 
 # Waiting for the device
@@ -927,7 +934,7 @@ def test_stop_ends_the_run_between_two_batches(stop_handler, capsys, epoch, batc
 def test_after_a_stop_the_net_is_good_for_more(stop_handler):
     net = small_net()
     fit(net, Interrupting(1, 3), 5)
-    assert all(p.isfinite().all() for p in net.parameters()) and all(modes(net))
+    assert all(p.isfinite().all() for p in net.parameters()) and not any(modes(net))
     assert 0 <= evaluate_accuracy_gpu(net, make_batches(4)) <= 1
     history = fit(net, num_epochs=2, init_weights=None)
     assert len(history) == 2 and history.stopped == ""
@@ -949,20 +956,18 @@ def test_a_second_stop_interrupts_at_once(stop_handler):
 
 def test_stop_during_the_test_lets_the_test_finish(stop_handler):
     net, test_iter = mixed_net(), Interrupting(2, 2)
-    before = modes(net.train())
     history = train_ch6(net, make_batches(4, 4), test_iter, 5, 0.1, CPU, animator=False)
     assert len(history) == 2 == len(history.test_acc) == len(history.train_loss)
     assert history.stopped == "in epoch 3 of 5"
-    assert modes(net) == before
+    assert not any(modes(net))
     assert signal.getsignal(signal.SIGINT) is stop_handler
 
 
 def test_a_second_stop_during_the_test(stop_handler):
     net = mixed_net()
-    net.train()
     history = train_ch6(net, make_batches(4, 4), Interrupting(2, 2, times=2), 5, 0.1, CPU, animator=False)
     assert len(history) == 1 == len(history.train_loss) == len(history.rows())
-    assert all(modes(net)) and torch.is_grad_enabled() and not torch.is_inference_mode_enabled()
+    assert not any(modes(net)) and torch.is_grad_enabled() and not torch.is_inference_mode_enabled()
 
 
 @pytest.mark.parametrize("more", [{}, {"checkpoint": "run"}], ids=["as usual", "with a checkpoint"])
