@@ -87,13 +87,10 @@ def some_batches(name, data_iter, sized=False):
         raise ValueError(f"expected {name} to give at least one batch, got none: is the data set empty?")
 
 
-def batch(X, y, dtype):
-    """One batch as a data iterator gives it: images `(N, ...)` of the net's `dtype` and whole-number labels `(N,)`."""
+def batch(X, y):
+    """One batch as a data iterator gives it: images `(N, ...)` and whole-number labels `(N,)`."""
     if not (torch.is_tensor(X) and torch.is_tensor(y)):
         raise ValueError(f"expected a batch (X, y) of two tensors, got {type(X).__name__} and {type(y).__name__}")
-    if X.dtype != dtype:
-        hint = f"X.to({dtype})" if X.is_floating_point() else "divide bytes by 255"
-        raise ValueError(f"expected images X of type {dtype}, as the net's parameters are, got {X.dtype}: {hint}")
     if y.dtype != torch.int64 or y.ndim != 1:
         raise ValueError(
             f"expected labels y of type torch.int64 and shape (N,), got {y.dtype} and {tuple(y.shape)}: "
@@ -103,6 +100,22 @@ def batch(X, y, dtype):
         raise ValueError(
             f"expected as many images as labels, and at least one, got {len(X)} images and {len(y)} labels"
         )
+
+
+def forward(net, X):
+    """`net(X)`. Where that fails, and the net's parameters are of another type than `X`, the error is about this."""
+    try:
+        return net(X)
+    except RuntimeError as error:
+        dtype = next(net.parameters()).dtype
+        if X.dtype == dtype:
+            raise
+        raise another_type(X, dtype) from error
+
+
+def another_type(X, dtype):
+    hint = f"X.to({dtype}), or net.to({X.dtype})" if X.is_floating_point() else "divide bytes by 255"
+    return ValueError(f"expected images X of type {dtype}, as the net's parameters are, got {X.dtype}: {hint}")
 
 
 def logits(y_hat, labels):

@@ -121,16 +121,15 @@ class Run:
         """The rest of an epoch. Returns mean loss, accuracy, images seen, and seconds, of the whole of it."""
         team, history, optimizer = self.team, self.history, SGD(self.net.parameters(), self.lr)
         epoch, num_batches = len(history), len(self.train_iter)
-        dtype = next(self.net.parameters()).dtype
         draw_every = -(-num_batches // 5)  # rounded up: at most five points an epoch
         finite = torch.tensor(self.batch, device=self.device)  # batches whose loss was a number
         self.net.train()
         self.timer.start()
         for i, (X, labels) in self.rest_of_epoch(asked):
-            checks.batch(X, labels, dtype)
+            checks.batch(X, labels)
             X, y = team.share(X).to(self.device), team.share(labels).to(self.device)
             optimizer.zero_grad()
-            y_hat = self.learner(X)  # (N, 10) logits, N this process's share
+            y_hat = checks.forward(self.learner, X)  # (N, 10) logits, N this process's share
             checks.logits(y_hat, team.share(labels))
             if epoch == 0 and i == 1 and isinstance(self.train_iter, Batches):
                 checks.all_labels(self.train_iter.labels, y_hat)

@@ -253,7 +253,6 @@ def train_ch6(
 def train_epoch(net, train_iter, optimizer, device, history, animator, stop):
     """One pass over `train_iter`. Returns mean loss, accuracy, images seen, and seconds."""
     epoch, num_batches = len(history), len(train_iter)
-    dtype = next(net.parameters()).dtype
     draw_every = -(-num_batches // 5)  # rounded up: at most five points an epoch
     sums = Accumulator(4)  # loss x images, correct, images, batches whose loss was a number
     marks = []  # where a point of the curve will be, and what the sums were there
@@ -261,10 +260,10 @@ def train_epoch(net, train_iter, optimizer, device, history, animator, stop):
     timer = Timer()
     for i, (X, labels) in enumerate(train_iter, start=1):
         stop.check()
-        checks.batch(X, labels, dtype)
+        checks.batch(X, labels)
         X, y = X.to(device), labels.to(device)
         optimizer.zero_grad()
-        y_hat = net(X)  # (N, 10) logits
+        y_hat = checks.forward(net, X)  # net(X): (N, 10) logits
         checks.logits(y_hat, labels)
         if epoch == 0 and i == 1 and isinstance(train_iter, Batches):
             checks.all_labels(train_iter.labels, y_hat)  # now: a GPU would not say what is wrong with one

@@ -1082,7 +1082,7 @@ X, Y = torch.rand(4, 1, 28, 28), torch.arange(4)
 BAD_BATCHES = {
     "bytes": (X.mul(255).byte(), Y, r"got torch.uint8: divide bytes by 255"),
     "whole numbers": (X.long(), Y, r"got torch.int64: divide bytes by 255"),
-    "doubles": (X.double(), Y, r"images X of type torch.float32.* got torch.float64: X.to\(torch.float32\)"),
+    "doubles": (X.double(), Y, r"images X of type torch.float32.* got torch.float64: X.to\(torch.float32\), or net.to"),
     "halves": (X.half(), Y, r"images X of type torch.float32.* got torch.float16"),
     "no tensors": (X.numpy(), Y.numpy(), r"two tensors, got ndarray and ndarray"),
     "labels as a list": (X, [0, 1, 2, 3], r"two tensors, got Tensor and list"),
@@ -1107,6 +1107,26 @@ def test_batches_that_cannot_work_do_not_reach_the_weights(images, labels, messa
         fit(net, [*good, (images, labels)], init_weights=None)
     fit(twin, good, init_weights=None)
     assert same(weights(net), weights(twin))
+
+
+class Scaling(nn.Sequential):
+    """Makes numbers from 0 to 1 of whole ones itself."""
+
+    def forward(self, X):
+        return super().forward(X / 255)
+
+
+@pytest.mark.parametrize("keep", [False, True], ids=["as usual", "with a checkpoint"])
+@pytest.mark.parametrize("net", [Scaling(*small_net()), nn.Sequential(nn.Embedding(256, 1), *small_net())])
+def test_a_net_may_take_images_of_another_type(tmp_path, net, keep):
+    batches = [(X.mul(255).long(), y) for X, y in make_batches(4, 4)]
+    checkpoint = tmp_path if keep else None
+    assert len(train_ch6(net, batches, batches, 1, 0.1, CPU, animator=False, checkpoint=checkpoint)) == 1
+
+
+def test_what_else_goes_wrong_in_a_net_is_said_as_it_is():
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+        fit(nn.Sequential(nn.Flatten(), nn.Linear(783, 10)))
 
 
 @pytest.mark.parametrize(("net", "got"), [

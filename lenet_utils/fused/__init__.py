@@ -179,7 +179,9 @@ class Kernel:
     def step(self, X, y):
         """One step on a batch. Returns the mean loss, in nats, and how many were right before the step."""
         if not isinstance(X, Pixels):
-            checks.batch(X, y, torch.float32)
+            checks.batch(X, y)
+            if X.dtype != torch.float32:
+                raise checks.another_type(X, torch.float32)
             if X.requires_grad:
                 raise ValueError("expected images X that need no gradient, got some that do: train with fused=False")
         X, y = self.pixels(X), y.cpu().contiguous()
