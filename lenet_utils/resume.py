@@ -105,8 +105,9 @@ class Run:
             if asked.lost_workers and self.team.size == 1:  # else `pause` has saved, or the others will not
                 self.save()
             say(self.team, history.interrupt(num_epochs))
-        except Diverged as error:
-            if self.checkpoint is not None:
+        except Exception as error:
+            error.history = history
+            if isinstance(error, Diverged) and self.checkpoint is not None:
                 folder = self.checkpoint.folder
                 error.args = (f"{error}; the next run goes on from {folder}, or with resume=False from the beginning",)
             raise
@@ -174,7 +175,7 @@ class Run:
         if self.batch and self.resumed:
             set_random_state(now, self.train_iter, self.device)
         self.resumed = False
-        return enumerate(batches, start=self.batch + 1)
+        return enumerate(checks.pairs("train_iter", batches), start=self.batch + 1)
 
     def team_random_state(self):
         """The same random state in every process, so that all draw the same order of the images."""
@@ -314,7 +315,7 @@ class Shares:
 
     def __iter__(self):
         self.images = 0
-        for X, y in self.data_iter:
+        for X, y in checks.pairs("test_iter", self.data_iter):
             X, y = self.team.share(X), self.team.share(y)
             if len(y):
                 self.images += len(y)

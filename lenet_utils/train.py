@@ -95,9 +95,7 @@ def count_correct(y_hat, y):
     checks.one_tensor(y_hat)
     if y_hat.ndim > 1 and y_hat.shape[1] > 1:
         y_hat = y_hat.argmax(dim=1)
-    if y_hat.shape != y.shape:
-        # Without this (N, 1) == (N,) would broadcast, and compare everything with everything.
-        raise ValueError(f"expected one prediction for each label, got {tuple(y_hat.shape)} for {tuple(y.shape)}")
+    checks.predictions(y_hat, y)
     return (y_hat.to(y.dtype) == y).sum()
 
 
@@ -125,14 +123,15 @@ def evaluate_accuracy_gpu(net, data_iter, device=None):
 
     `data_iter`: batches `(X, y)`; `X` may be a list of tensors.
     `device`: the net's own by default. The net comes back in the mode in which it was.
-    Raises ValueError if there are no batches.
+    Raises ValueError for what cannot be tested, or if there are no batches.
     """
+    checks.testable(net, device)
     is_module = isinstance(net, nn.Module)
     if device is None and is_module:
         device = next((p.device for p in net.parameters()), None)
     sums = Accumulator(3)  # correct, images, labels that the net cannot give
     with evaluation_mode(net if is_module else nn.Identity()), torch.no_grad():
-        for X, y in data_iter:
+        for X, y in checks.pairs("data_iter", data_iter):
             X = [x.to(device) for x in X] if isinstance(X, (list, tuple)) else X.to(device)
             y = y.to(device)
             y_hat = net(X)
@@ -195,17 +194,18 @@ def train_ch6(
     Stop (Ctrl-C) ends the run between two batches; `net` and the history so far stay good.
     `net` comes back in evaluation mode, ready to predict, as d2l's does.
     Raises ValueError for arguments that cannot work, before anything changes, and for a batch that cannot,
-    before the weights see it; `Diverged` when the loss is no longer a number.
+    before the weights see it; `Diverged` when the loss is no longer a number. Whatever it raises later has the
+    `history` of the epochs that finished.
     """
     checks.trainable(net)
-    checks.some_batches("train_iter", train_iter, sized=True)
-    checks.some_batches("test_iter", test_iter)
     checks.whole_number("num_epochs", num_epochs, least=0)
+    checks.some_batches("train_iter", train_iter, num_epochs, sized=True)
+    checks.some_batches("test_iter", test_iter, num_epochs)
     checks.learning_rate(lr)
     checks.function("init_weights", init_weights, of="a layer")
     checks.animator(animator)
     lr, device, animator = float(lr), checks.device(device), None if animator is True else animator
-    if checkpoint is not None:
+    if checkpoint is not None and checkpoint is not False:
         from .resume import train  # the same loop, which can also begin in the middle
 
         if fused:
@@ -242,6 +242,9 @@ def train_ch6(
             stop.check()  # asked for while the last epoch was tested
     except KeyboardInterrupt:
         print(history.interrupt(num_epochs))
+    except Exception as error:
+        error.history = history
+        raise
     finally:
         net.eval()
         if animator:
@@ -258,7 +261,7 @@ def train_epoch(net, train_iter, optimizer, device, history, animator, stop):
     marks = []  # where a point of the curve will be, and what the sums were there
     net.train()
     timer = Timer()
-    for i, (X, labels) in enumerate(train_iter, start=1):
+    for i, (X, labels) in enumerate(checks.pairs("train_iter", train_iter), start=1):
         stop.check()
         checks.batch(X, labels)
         X, y = X.to(device), labels.to(device)

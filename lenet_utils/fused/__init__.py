@@ -41,7 +41,7 @@ def train_epoch(kernel, net, train_iter, optimizer, device, history, animator, s
     sums = train.Accumulator(4)  # loss x images, correct, images, batches whose loss was a number
     net.train()
     timer = train.Timer()
-    for i, (X, y) in enumerate(as_pixels(train_iter), start=1):
+    for i, (X, y) in enumerate(checks.pairs("train_iter", as_pixels(train_iter)), start=1):
         stop.check()
         loss, correct = kernel.step(X, y)
         sums.add(loss * len(y), correct, len(y), math.isfinite(loss))
