@@ -7,6 +7,7 @@ import collections.abc
 import functools
 import math
 import numbers
+import os
 
 import torch
 
@@ -15,6 +16,14 @@ def brief(value):
     """`value` as Python writes it; its type's name alone where that takes more than a line."""
     text = repr(value)
     return text if len(text) <= 100 and "\n" not in text else type(value).__name__
+
+
+def as_float(value):
+    """A number, or a tensor or array of one, as a float; None for anything else, a text such as "1", too."""
+    try:
+        return None if isinstance(value, (str, bytes)) else float(value.detach() if torch.is_tensor(value) else value)
+    except (TypeError, ValueError, RuntimeError, OverflowError):
+        return None
 
 
 def whole_number(name, value, least=1):
@@ -35,6 +44,24 @@ def image_size(resize):
     return sides if isinstance(resize, (tuple, list)) else sides[0]
 
 
+def shape(given):
+    """`given` as a shape; a tensor counts for its own."""
+    try:
+        return given.shape if torch.is_tensor(given) else torch.Size(given)
+    except TypeError as error:
+        raise ValueError(f"expected a shape, e.g. (1, 1, 28, 28), or a tensor of one, got {brief(given)}") from error
+
+
+def class_numbers(labels, num_classes):
+    """`labels`, one or several, as a list of ints from 0 to `num_classes` - 1."""
+    several = hasattr(labels, "__iter__") and getattr(labels, "ndim", 1) > 0
+    found = list(labels) if several else [labels]
+    for i in found:
+        if as_float(i) not in range(num_classes):
+            raise ValueError(f"expected class numbers from 0 to {num_classes - 1}, got {brief(i)}")
+    return list(map(int, found))
+
+
 def learning_rate(lr):
     if not isinstance(lr, numbers.Real) or not math.isfinite(lr) or lr < 0:
         hint = ": the training makes its own SGD" if hasattr(lr, "param_groups") else ""
@@ -51,9 +78,14 @@ def device(name, remedy="use try_gpu() to take a GPU where there is one"):
     return found
 
 
-def trainable(net):
+def module(net):
     if not isinstance(net, torch.nn.Module):
-        raise ValueError(f"expected net to be a torch.nn.Module, got {type(net).__name__}")
+        hint = ": did you forget the brackets?" if callable(net) else ""
+        raise ValueError(f"expected net to be a torch.nn.Module, got {type(net).__name__}{hint}")
+
+
+def trainable(net):
+    module(net)
     if not any(p.requires_grad for p in net.parameters()):
         raise ValueError(
             f"expected a net with parameters to train, got {type(net).__name__} without any "
@@ -81,6 +113,34 @@ def animator(given):
     if isinstance(given, type):
         got = f"the class {given.__name__}: did you forget the brackets?"
     raise ValueError(f"expected animator to be None for a new one, False for none, or an Animator, got {got}")
+
+
+def points(xs, ys):
+    """Pairs of floats, or of None where there is none: all of them are looked at before a curve changes."""
+    if len(xs) != len(ys):
+        raise ValueError(f"expected as many x as y, got {len(xs)} and {len(ys)}")
+    for value in (*xs, *ys):
+        if value is not None and as_float(value) is None:
+            raise ValueError(f"expected a point's x and y to be numbers, or None, got {brief(value)}")
+    return [(as_float(x), as_float(y)) for x, y in zip(xs, ys)]
+
+
+def confusion(counts, names):
+    if counts.shape != (len(names), len(names)):
+        raise ValueError(
+            f"expected counts of shape {(len(names), len(names))}, a row and a column for each of {len(names)} names, "
+            f"got {counts.shape}"
+        )
+
+
+def text(code):
+    if not isinstance(code, str):
+        raise ValueError(f"expected a text, got {brief(code)}: show_source shows the source of functions and classes")
+
+
+def folder(name):
+    if not isinstance(name, (str, os.PathLike)) or name == "":
+        raise ValueError(f"expected the name of a folder, e.g. 'my_run', or a path to it, got {brief(name)}")
 
 
 def some_batches(name, data_iter, num_epochs=1, sized=False):
