@@ -653,6 +653,7 @@ def test_label_names():
     assert get_fashion_mnist_labels(torch.tensor([9, 0])) == ["ankle boot", "t-shirt"]
     assert get_fashion_mnist_labels(np.array([3.0, 8.0])) == ["dress", "bag"]
     assert get_fashion_mnist_labels([]) == []
+    assert get_fashion_mnist_labels(torch.tensor(3)) == get_fashion_mnist_labels(3) == ["dress"]
 
 
 def test_label_names_are_d2ls(book):
@@ -662,4 +663,10 @@ def test_label_names_are_d2ls(book):
 @pytest.mark.parametrize("label", [-1, 10, 0.25])
 def test_numbers_that_are_no_class(label):
     with pytest.raises(ValueError, match=f"from 0 to 9, got {label}"):
+        get_fashion_mnist_labels([0, label])
+
+
+@pytest.mark.parametrize("label", [np.inf, np.nan, "3", "dress", None, torch.eye(10)[3], np.eye(10)[3], [3]])
+def test_what_is_no_number_is_no_class(label):
+    with pytest.raises(ValueError, match="expected class numbers from 0 to 9, got "):
         get_fashion_mnist_labels([0, label])
