@@ -28,5 +28,12 @@ __all__ = [
     "set_alt", "show_code", "show_source", "explore", "DataError",
 ]  # fmt: skip
 
+
+def __getattr__(name):
+    raise AttributeError(
+        f"lenet_utils has no {name}: it has what d2l's chapters on LeNet and on modern networks need; d2l has the rest"
+    )
+
+
 limit_threads()  # a container's CPU quota counts, not only the number of its cores
 describe_figures()

@@ -27,7 +27,7 @@ class Checkpoint:
     `resume=False` it begins afresh. `request()`, or the signal SIGUSR1, asks for a save between the next two batches.
     Kept are the parameters and buffers of the network (not tensors that it holds as plain attributes, or in buffers
     with `persistent=False`), how far the run is, and the state of the random numbers. A state whose weights are no
-    longer numbers is not kept.
+    longer numbers is not kept. Raises ValueError for what names no folder.
 
     >>> train_ch6(net, train_iter, test_iter, 10, 0.9, device, checkpoint=Checkpoint("run"))  # doctest: +SKIP
     """
@@ -35,6 +35,7 @@ class Checkpoint:
     def __init__(self, folder, every=None, *, resume=True):
         if every is not None:
             every = checks.whole_number("every, the number of batches between two saves,", every)
+        checks.folder(folder)
         self.folder, self.every, self.resume = pathlib.Path(folder).expanduser(), every, resume
         self.requested = False
         self.damaged = False  # the last file: nobody can go on from it

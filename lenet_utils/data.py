@@ -15,7 +15,7 @@ def load_data_fashion_mnist(batch_size, resize=None, *, device=None):
 
     Each yields `(X, y)`: `X` float32 `(N, 1, 28, 28)`, 0 (black) to 1 (white), and `y` int64 `(N,)`,
     0 to 9. `resize` (a side, or height and width, in pixels) scales the images as d2l does, but for rounding: in some
-    sizes a few pixels differ, by 2/255 at most.
+    sizes a few pixels differ, by 2/255 at most. After `torch.set_default_dtype` the images are of that type.
     The training batches are drawn in a new random order on every pass, the test batches never.
     `device`: where the images live, the CPU unless told otherwise. Nothing is written to disk.
     The labels are yours to change; the images on the CPU are shared by all calls, so clone them before you do.
@@ -77,7 +77,7 @@ class Batches:
 
             place = "cpu" if X.device.type == "mps" else X.device  # PyTorch before 2.8 can't do it on Apple's GPUs
             X = resize(X.to(place), self.resize, antialias=True).to(X.device)
-        return X.to(torch.float32).div(255)
+        return X.to(torch.get_default_dtype()).div(255)  # float32, unless you have set another
 
     def to(self, device):
         """The same batches with the images on `device`; itself where they are there already."""
@@ -104,13 +104,9 @@ class Batches:
 
 
 def get_fashion_mnist_labels(labels):
-    """The names of the class numbers `labels`, 0 to 9. Raises ValueError for any other number.
+    """The names of the class numbers `labels`, 0 to 9. Raises ValueError for anything else.
 
     >>> get_fashion_mnist_labels(torch.tensor([9, 0]))
     ['ankle boot', 't-shirt']
     """
-    numbers = list(labels)
-    for i in numbers:
-        if int(i) != i or not 0 <= i < len(LABELS):
-            raise ValueError(f"expected class numbers from 0 to {len(LABELS) - 1}, got {i}")
-    return [LABELS[int(i)] for i in numbers]
+    return [LABELS[i] for i in checks.class_numbers(labels, len(LABELS))]

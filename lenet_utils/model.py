@@ -8,6 +8,8 @@ import math
 import torch
 from torch import nn
 
+from . import checks
+
 
 class Reshape(nn.Module):
     """Images `(N, 784)`, `(N, 28, 28)`, `(28, 28)` or `(N, 1, 28, 28)` as `(N, 1, 28, 28)`.
@@ -44,10 +46,14 @@ def lenet():
 def print_layer_shapes(net, input_shape=(1, 1, 28, 28)):
     """Print a line for each layer of `net`: its name and the shape that comes out of it.
 
+    `input_shape`: a shape, or a tensor that has it. Lazy layers learn their sizes from it.
+    Raises ValueError for anything else.
+
     >>> print_layer_shapes(nn.Sequential(nn.Flatten(), nn.Linear(784, 10)))
     Flatten output shape: torch.Size([1, 784])
     Linear output shape: torch.Size([1, 10])
     """
+    checks.module(net)
     for layer, _, out_shape in trace_shapes(net, net.children(), input_shape):
         print(f"{layer.__class__.__name__} output shape: {out_shape}")
 
@@ -57,11 +63,14 @@ def layer_table(net, input_shape=(1, 1, 28, 28)):
 
     Parameters count where they are first used; those of no innermost layer, or of one that is not called, have a last
     row "elsewhere". No receptive field is known from a layer on that takes another shape than the layer before it gave.
+    `net` and `input_shape` as in `print_layer_shapes`.
     """
+    checks.module(net)
     innermost = [layer for layer in net.modules() if not any(layer.children())]
     rows, counted = [], set()
-    shape, field = torch.Size(input_shape), (1, 1) if len(input_shape) == 4 else None
-    for layer, in_shape, out_shape in trace_shapes(net, innermost, input_shape):
+    shape = checks.shape(input_shape)
+    field = (1, 1) if len(shape) == 4 else None
+    for layer, in_shape, out_shape in trace_shapes(net, innermost, shape):
         field = grow_receptive_field(layer, in_shape, field if in_shape == shape else None)
         new = set(layer.parameters()) - counted
         rows.append(LayerRow(
@@ -79,8 +88,8 @@ def layer_table(net, input_shape=(1, 1, 28, 28)):
 def trace_shapes(net, layers, input_shape):
     """Run zeros of `input_shape` through `net`; return `(layer, in_shape, out_shape)` a call of one of `layers`.
 
-    The net is left as it was: modes, gradients, running averages, random state. Raises ValueError for one of `layers`
-    that takes or gives something else than a tensor.
+    The net is left as it was: modes, gradients, running averages, random state; only lazy layers learn their sizes.
+    Raises ValueError for one of `layers` that takes or gives something else than a tensor.
     """
     seen = []
 
@@ -97,7 +106,7 @@ def trace_shapes(net, layers, input_shape):
     try:
         own = [parameter.device] if parameter.is_cuda else []  # all GPUs would have to wake up otherwise
         with evaluation_mode(net), torch.no_grad(), torch.random.fork_rng(devices=own):
-            net(torch.zeros(input_shape, device=parameter.device, dtype=parameter.dtype))
+            net(torch.zeros(checks.shape(input_shape), device=parameter.device, dtype=parameter.dtype))
     finally:
         for hook in hooks:
             hook.remove()

@@ -181,7 +181,7 @@ def train_modern(
     checks.function("init_weights", init_weights, of="a layer")
     checks.function("augmentation", augmentation, of="images")
     if val_iter is not None:
-        checks.some_batches("val_iter", val_iter)
+        checks.some_batches("val_iter", val_iter, num_epochs)
     device = checks.device(device)
     if init_weights is not None:
         net.apply(init_weights)
@@ -218,8 +218,8 @@ def train_modern(
 
 def check_recipe(net, train_iter, num_epochs, lr, momentum, weight_decay, label_smoothing, average):
     checks.trainable(net)
-    checks.some_batches("train_iter", train_iter, sized=True)
     checks.whole_number("num_epochs", num_epochs)
+    checks.some_batches("train_iter", train_iter, num_epochs, sized=True)
     checks.learning_rate(lr)
     parts = {"momentum": momentum, "weight_decay": weight_decay, "label_smoothing": label_smoothing, "average": average}
     for name, part in parts.items():

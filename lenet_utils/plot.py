@@ -10,6 +10,7 @@ import weakref
 
 import torch
 
+from . import checks
 from .display import LivePicture, alt_text_of_words, kernel_shell, set_alt
 
 # Okabe and Ito's colours, which colour-blind readers tell apart, each with a line style or marker of its own as well.
@@ -36,30 +37,38 @@ class Animator:
         self.nrows, self.ncols, self.figsize = nrows, ncols, figsize
         self.config_axes = lambda: set_axes(self.axes[0], xlabel, ylabel, xlim, ylim, xscale, yscale, self.legend)
         self.X, self.Y = [], []  # one list a series
+        self._drawn = False  # whether all points are in the figure
         self._output = CellOutput(self) if kernel_shell() else TextOutput(self)
 
     @functools.cached_property
-    def fig(self):
+    def axes(self):
         from matplotlib.figure import Figure
 
         # pyplot does not know this figure, so it goes when the animator goes: nothing leaks.
-        return Figure(figsize=self.figsize, layout="constrained")
+        figure = Figure(figsize=self.figsize, layout="constrained")
+        return list(figure.subplots(self.nrows, self.ncols, squeeze=False).flat)
 
-    @functools.cached_property
-    def axes(self):
-        return list(self.fig.subplots(self.nrows, self.ncols, squeeze=False).flat)
+    @property
+    def fig(self):
+        """The figure with all points in it, as `animator.fig.savefig` wants it: drawn now where some are missing."""
+        return self.axes[0].figure if self._drawn else self.draw()
 
     def add(self, x, y):
-        """Add a point to each series: `y` is one number or one for each series, None where there is no new point."""
+        """Add a point to each series: `y` is one number or one for each series, None where there is no new point.
+
+        Raises ValueError for anything else, and leaves the curves as they were.
+        """
         ys = list(y) if is_list(y) else [y]
         xs = list(x) if is_list(x) else [x] * len(ys)
-        while len(self.X) < len(ys):
+        points = checks.points(xs, ys)
+        while len(self.X) < len(points):
             self.X.append([])
             self.Y.append([])
-        for series, (a, b) in enumerate(zip(xs, ys)):
+        for series, (a, b) in enumerate(points):
             if a is not None and b is not None:
-                self.X[series].append(float(a))
-                self.Y[series].append(float(b.detach() if torch.is_tensor(b) else b))
+                self.X[series].append(a)
+                self.Y[series].append(b)
+        self._drawn = False
         self._output.update()
 
     def flush(self):
@@ -78,7 +87,7 @@ class Animator:
 
     def draw(self):
         """Draw all points into `fig`, and return it."""
-        axes = self.axes[0]
+        axes, figure = self.axes[0], self.axes[0].figure
         axes.cla()
         for i, (x, y) in enumerate(zip(self.X, self.Y)):
             if self.fmts:
@@ -87,12 +96,14 @@ class Animator:
                 axes.plot(x, y, markersize=4, **STYLES[i % len(STYLES)])
         self.config_axes()
         if any(self.X):
-            set_alt(self.fig, f"{alt_text_of_words(self.fig)}. Newest: {self.newest()}")
-        return self.fig
+            set_alt(figure, f"{alt_text_of_words(figure)}. Newest: {self.newest()}")
+        self._drawn = True
+        return figure
 
 
 def is_list(value):
-    return hasattr(value, "__len__") and getattr(value, "ndim", 1) > 0  # a tensor of one number has a __len__, too
+    """Several numbers: a tensor of one has a `__len__`, too, and so has a text."""
+    return hasattr(value, "__len__") and getattr(value, "ndim", 1) > 0 and not isinstance(value, str)
 
 
 class CellOutput:
@@ -221,16 +232,21 @@ def plot_history(history, path=None):
 
 
 def plot_confusion(counts, names, title="", alt=None):
-    """A confusion matrix: `counts[i][j]` images of class `i` that the network took for class `j`. Returns the axes."""
+    """A confusion matrix: `counts[i][j]` images of class `i` that the network took for class `j`. Returns the axes.
+
+    Fractions instead of counts are shown to two decimals. Raises ValueError unless it is `(len(names), len(names))`.
+    """
     import numpy as np
     from matplotlib import pyplot as plt
 
+    counts = np.asarray(counts.detach().cpu() if torch.is_tensor(counts) else counts)
+    checks.confusion(counts, names)
+    decimals = 0 if np.array_equal(counts, np.floor(counts)) else 2
     figure, axes = plt.subplots(figsize=(6.4, 5.6), layout="constrained")
-    counts = np.asarray(counts.cpu() if torch.is_tensor(counts) else counts)
     axes.imshow(counts, cmap="Blues")
     for i, j in itertools.product(range(len(names)), repeat=2):
         shade = "white" if counts[i, j] > counts.max() / 2 else "black"
-        axes.text(j, i, int(counts[i, j]), ha="center", va="center", fontsize=8, color=shade)
+        axes.text(j, i, f"{counts[i, j]:.{decimals}f}", ha="center", va="center", fontsize=8, color=shade)
     axes.set_xticks(range(len(names)), names, rotation=45, ha="right")
     axes.set_yticks(range(len(names)), names)
     axes.set(xlabel="the network's answer", ylabel="the label", title=title)

@@ -105,12 +105,14 @@ class Run:
             if asked.lost_workers and self.team.size == 1:  # else `pause` has saved, or the others will not
                 self.save()
             say(self.team, history.interrupt(num_epochs))
-        except Diverged as error:
-            if self.checkpoint is not None:
+        except Exception as error:
+            error.history = history
+            if isinstance(error, Diverged) and self.checkpoint is not None:
                 folder = self.checkpoint.folder
                 error.args = (f"{error}; the next run goes on from {folder}, or with resume=False from the beginning",)
             raise
         finally:
+            self.net.eval()  # as in train_ch6
             if animator:
                 animator.flush()
         say(self.team, history.summary())
@@ -120,16 +122,15 @@ class Run:
         """The rest of an epoch. Returns mean loss, accuracy, images seen, and seconds, of the whole of it."""
         team, history, optimizer = self.team, self.history, SGD(self.net.parameters(), self.lr)
         epoch, num_batches = len(history), len(self.train_iter)
-        dtype = next(self.net.parameters()).dtype
         draw_every = -(-num_batches // 5)  # rounded up: at most five points an epoch
         finite = torch.tensor(self.batch, device=self.device)  # batches whose loss was a number
         self.net.train()
         self.timer.start()
         for i, (X, labels) in self.rest_of_epoch(asked):
-            checks.batch(X, labels, dtype)
+            checks.batch(X, labels)
             X, y = team.share(X).to(self.device), team.share(labels).to(self.device)
             optimizer.zero_grad()
-            y_hat = self.learner(X)  # (N, 10) logits, N this process's share
+            y_hat = checks.forward(self.learner, X)  # (N, 10) logits, N this process's share
             checks.logits(y_hat, team.share(labels))
             if epoch == 0 and i == 1 and isinstance(self.train_iter, Batches):
                 checks.all_labels(self.train_iter.labels, y_hat)
@@ -174,7 +175,7 @@ class Run:
         if self.batch and self.resumed:
             set_random_state(now, self.train_iter, self.device)
         self.resumed = False
-        return enumerate(batches, start=self.batch + 1)
+        return enumerate(checks.pairs("train_iter", batches), start=self.batch + 1)
 
     def team_random_state(self):
         """The same random state in every process, so that all draw the same order of the images."""
@@ -314,7 +315,7 @@ class Shares:
 
     def __iter__(self):
         self.images = 0
-        for X, y in self.data_iter:
+        for X, y in checks.pairs("test_iter", self.data_iter):
             X, y = self.team.share(X), self.team.share(y)
             if len(y):
                 self.images += len(y)

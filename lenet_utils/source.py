@@ -7,6 +7,7 @@ import html
 import inspect
 import textwrap
 
+from . import checks
 from .display import kernel_shell
 
 # Kinds of text, as Pygments calls them. Outside JupyterLab its colours have no value, and the text keeps its own.
@@ -27,6 +28,7 @@ def show_source(*things):
 
 def show_code(code, language="python"):
     """Show `code`, a text, in the colours of its `language` ("c", for example); in a script it is printed."""
+    checks.text(code)
     if kernel_shell() is None:
         print(code)
         return

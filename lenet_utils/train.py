@@ -95,9 +95,7 @@ def count_correct(y_hat, y):
     checks.one_tensor(y_hat)
     if y_hat.ndim > 1 and y_hat.shape[1] > 1:
         y_hat = y_hat.argmax(dim=1)
-    if y_hat.shape != y.shape:
-        # Without this (N, 1) == (N,) would broadcast, and compare everything with everything.
-        raise ValueError(f"expected one prediction for each label, got {tuple(y_hat.shape)} for {tuple(y.shape)}")
+    checks.predictions(y_hat, y)
     return (y_hat.to(y.dtype) == y).sum()
 
 
@@ -125,14 +123,15 @@ def evaluate_accuracy_gpu(net, data_iter, device=None):
 
     `data_iter`: batches `(X, y)`; `X` may be a list of tensors.
     `device`: the net's own by default. The net comes back in the mode in which it was.
-    Raises ValueError if there are no batches.
+    Raises ValueError for what cannot be tested, or if there are no batches.
     """
+    checks.testable(net, device)
     is_module = isinstance(net, nn.Module)
     if device is None and is_module:
         device = next((p.device for p in net.parameters()), None)
     sums = Accumulator(3)  # correct, images, labels that the net cannot give
     with evaluation_mode(net if is_module else nn.Identity()), torch.no_grad():
-        for X, y in data_iter:
+        for X, y in checks.pairs("data_iter", data_iter):
             X = [x.to(device) for x in X] if isinstance(X, (list, tuple)) else X.to(device)
             y = y.to(device)
             y_hat = net(X)
@@ -193,18 +192,20 @@ def train_ch6(
     by recorded steps; what neither can do goes on without.
     `checkpoint`: a folder, or a `Checkpoint`, in which the run is kept, and from which it goes on.
     Stop (Ctrl-C) ends the run between two batches; `net` and the history so far stay good.
+    `net` comes back in evaluation mode, ready to predict, as d2l's does.
     Raises ValueError for arguments that cannot work, before anything changes, and for a batch that cannot,
-    before the weights see it; `Diverged` when the loss is no longer a number.
+    before the weights see it; `Diverged` when the loss is no longer a number. Whatever it raises later has the
+    `history` of the epochs that finished.
     """
     checks.trainable(net)
-    checks.some_batches("train_iter", train_iter, sized=True)
-    checks.some_batches("test_iter", test_iter)
     checks.whole_number("num_epochs", num_epochs, least=0)
+    checks.some_batches("train_iter", train_iter, num_epochs, sized=True)
+    checks.some_batches("test_iter", test_iter, num_epochs)
     checks.learning_rate(lr)
     checks.function("init_weights", init_weights, of="a layer")
     checks.animator(animator)
     lr, device, animator = float(lr), checks.device(device), None if animator is True else animator
-    if checkpoint is not None:
+    if checkpoint is not None and checkpoint is not False:
         from .resume import train  # the same loop, which can also begin in the middle
 
         if fused:
@@ -241,7 +242,11 @@ def train_ch6(
             stop.check()  # asked for while the last epoch was tested
     except KeyboardInterrupt:
         print(history.interrupt(num_epochs))
+    except Exception as error:
+        error.history = history
+        raise
     finally:
+        net.eval()
         if animator:
             animator.flush()
     print(history.summary())
@@ -251,18 +256,17 @@ def train_ch6(
 def train_epoch(net, train_iter, optimizer, device, history, animator, stop):
     """One pass over `train_iter`. Returns mean loss, accuracy, images seen, and seconds."""
     epoch, num_batches = len(history), len(train_iter)
-    dtype = next(net.parameters()).dtype
     draw_every = -(-num_batches // 5)  # rounded up: at most five points an epoch
     sums = Accumulator(4)  # loss x images, correct, images, batches whose loss was a number
     marks = []  # where a point of the curve will be, and what the sums were there
     net.train()
     timer = Timer()
-    for i, (X, labels) in enumerate(train_iter, start=1):
+    for i, (X, labels) in enumerate(checks.pairs("train_iter", train_iter), start=1):
         stop.check()
-        checks.batch(X, labels, dtype)
+        checks.batch(X, labels)
         X, y = X.to(device), labels.to(device)
         optimizer.zero_grad()
-        y_hat = net(X)  # (N, 10) logits
+        y_hat = checks.forward(net, X)  # net(X): (N, 10) logits
         checks.logits(y_hat, labels)
         if epoch == 0 and i == 1 and isinstance(train_iter, Batches):
             checks.all_labels(train_iter.labels, y_hat)  # now: a GPU would not say what is wrong with one

@@ -514,6 +514,16 @@ def test_every_is_a_whole_number(tmp_path):
         Checkpoint(tmp_path, every=0)
 
 
+@pytest.mark.parametrize("folder", [True, "", 3, b"run", ["run"]])
+def test_what_names_no_folder_is_refused_before_anything_changes(tmp_path, monkeypatch, folder):
+    monkeypatch.chdir(tmp_path)
+    net = small_net()
+    before = [p.clone() for p in net.parameters()]
+    with pytest.raises(ValueError, match=r"the name of a folder, e\.g\. 'my_run', or a path to it, got "):
+        fit(net, folder)
+    assert all(map(torch.equal, net.parameters(), before)) and not list(tmp_path.iterdir())
+
+
 def test_saving_is_cheap(tmp_path):
     """Not timed, but counted: one file a save, and no more than the weights and a few kilobytes in it."""
     checkpoint = Checkpoint(tmp_path)

@@ -96,6 +96,20 @@ def test_every_byte_becomes_to_tensors_float():
     assert X.min() == 0 and X.max() == 1
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16])
+def test_to_tensors_float_is_pytorchs_default_type(dtype):
+    from torchvision.transforms.functional import to_tensor
+
+    images, usual = torch.arange(256, dtype=torch.uint8).repeat(28 * 28).view(256, 28, 28), torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        ((X, _),) = data.Batches(images, torch.zeros(256, dtype=torch.int64), 256)
+        expected = torch.stack([to_tensor(image.numpy()[:, :, None]) for image in images])
+    finally:
+        torch.set_default_dtype(usual)
+    assert X.dtype == dtype and torch.equal(X, expected)
+
+
 def test_black_is_0_and_white_is_1():
     images = torch.tensor([0, 51, 255], dtype=torch.uint8).reshape(3, 1, 1).expand(3, 28, 28)
     ((X, _),) = data.Batches(images, torch.zeros(3, dtype=torch.int64), 3)
@@ -639,6 +653,7 @@ def test_label_names():
     assert get_fashion_mnist_labels(torch.tensor([9, 0])) == ["ankle boot", "t-shirt"]
     assert get_fashion_mnist_labels(np.array([3.0, 8.0])) == ["dress", "bag"]
     assert get_fashion_mnist_labels([]) == []
+    assert get_fashion_mnist_labels(torch.tensor(3)) == get_fashion_mnist_labels(3) == ["dress"]
 
 
 def test_label_names_are_d2ls(book):
@@ -648,4 +663,10 @@ def test_label_names_are_d2ls(book):
 @pytest.mark.parametrize("label", [-1, 10, 0.25])
 def test_numbers_that_are_no_class(label):
     with pytest.raises(ValueError, match=f"from 0 to 9, got {label}"):
+        get_fashion_mnist_labels([0, label])
+
+
+@pytest.mark.parametrize("label", [np.inf, np.nan, "3", "dress", None, torch.eye(10)[3], np.eye(10)[3], [3]])
+def test_what_is_no_number_is_no_class(label):
+    with pytest.raises(ValueError, match="expected class numbers from 0 to 9, got "):
         get_fashion_mnist_labels([0, label])

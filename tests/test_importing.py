@@ -5,6 +5,7 @@ import weakref
 
 import pytest
 
+import lenet_utils as d2l
 from lenet_utils.importing import no_garbage_collection
 
 SCRIPT = """
@@ -66,3 +67,20 @@ def test_what_was_frozen_stays_frozen():
         assert not seen()
     finally:
         gc.unfreeze()
+
+
+# Names that d2l has and the course has not
+
+
+@pytest.mark.parametrize("name", ["Residual", "train_ch3", "__wrapped__"])
+def test_other_names_are_said_to_be_d2ls(name):
+    assert not hasattr(d2l, name)
+    with pytest.raises(AttributeError, match=f"lenet_utils has no {name}: .* d2l has the rest"):
+        getattr(d2l, name)
+
+
+def test_modules_are_imported_as_ever(python):
+    code = (
+        "from lenet_utils import scaling; import lenet_utils.memory as memory; print(scaling.__name__, memory.__name__)"
+    )
+    assert python(code) == "lenet_utils.scaling lenet_utils.memory"

@@ -247,7 +247,7 @@ def test_the_curve_grows_in_place(lab, page):
 
 def test_stop_leaves_a_history_and_a_usable_net(lab, page):
     code = nbformat.v4.new_code_cell
-    after = "print(history, len(history.points) > 0, d2l.evaluate_accuracy_gpu(net, test_iter) > 0, net.training)"
+    after = "print(history, len(history.points) > 0, d2l.evaluate_accuracy_gpu(net, test_iter) > 0, not net.training)"
     lab.write("stopped.ipynb", [code(LOAD), code(TRAIN.format(50)), code(after)])
     open_notebook(lab, page, "stopped.ipynb")
     run_all(page, wait=False)

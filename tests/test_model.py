@@ -361,6 +361,22 @@ def test_layers_of_other_things_than_tensors_are_named(look, net, name):
         look(net, (3, 2))
 
 
+@pytest.mark.parametrize("look", [layer_table, print_layer_shapes])
+def test_a_tensor_stands_for_its_shape(look, capsys):
+    looks = [(look(lenet(), given), capsys.readouterr().out) for given in (torch.rand(2, 28, 28), (2, 28, 28))]
+    assert looks[0] == looks[1]
+
+
+@pytest.mark.parametrize(("net", "shape", "message"), [
+    (lenet, (1, 784), r"torch.nn.Module, got function: did you forget the brackets\?"),
+    (lenet(), 784, "a shape, .* or a tensor of one, got 784"), (lenet(), (1, 28.0), r"got \(1, 28.0\)"),
+])  # fmt: skip
+@pytest.mark.parametrize("look", [layer_table, print_layer_shapes])
+def test_what_has_no_layers_or_is_no_shape(look, net, shape, message):
+    with pytest.raises(ValueError, match=message):
+        look(net, shape)
+
+
 def test_a_flatten_of_some_axes_has_no_formula():
     (row,) = layer_table(nn.Sequential(nn.Flatten(2)))
     assert (row.shape, row.formula) == ((1, 1, 784), "")

@@ -121,6 +121,31 @@ def test_single_numbers_tensors_and_late_series():
     assert all(type(value) is float for value in itertools.chain(*animator.X, *animator.Y))
 
 
+@pytest.mark.parametrize(("x", "y", "message"), [
+    (1, (1, "two"), "numbers, or None, got 'two'"), (1, (1, [2, 3]), r"or None, got \[2, 3\]"),
+    (1, torch.ones(2, 2), r"or None, got tensor\(\[1\., 1\.\]\)"), ("one", 1, "or None, got 'one'"),
+    ([1, 2], (1, 2, 3), "as many x as y, got 2 and 3"), ([1, 2, 3], (1, 2), "as many x as y, got 3 and 2"),
+])  # fmt: skip
+def test_a_wrong_point_leaves_the_curves_as_they_were(x, y, message):
+    animator = Animator()
+    animator.add(0, (1, None))
+    with pytest.raises(ValueError, match=message):
+        animator.add(x, y)
+    animator.add(2, (3, 4))
+    assert curves(animator) == [[[0, 1], [2, 3]], [[2, 4]]]
+
+
+def test_the_figure_has_all_points_and_is_drawn_once(monkeypatch, tmp_path):
+    drawn, draw = [], Animator.draw
+    monkeypatch.setattr(Animator, "draw", lambda animator: drawn.append(1) or draw(animator))
+    animator = Animator(xlabel="epoch")
+    assert animator.fig.axes[0].get_xlabel() == "epoch"
+    animator.add(1, 1), animator.add(2, 3)
+    animator.fig.savefig(tmp_path / "curve.png")
+    assert [line.get_xydata().tolist() for line in animator.fig.axes[0].lines] == [[[1, 1], [2, 3]]]
+    assert len(drawn) == 2 and animator.fig is animator.axes[0].figure
+
+
 def test_an_empty_animator_draws():
     animator = Animator(legend=["a"])
     assert curves(animator) == [] and len(animator.axes) == 1
@@ -188,9 +213,9 @@ def test_importing_matplotlib_does_not_hold_the_next_pictures_back():
 
     class SlowToBegin(Animator):
         @functools.cached_property
-        def fig(self):
+        def axes(self):
             clock.now += 1.0
-            return super().fig
+            return super().axes
 
     animator, shown = SlowToBegin(), []
 
@@ -385,6 +410,20 @@ def test_plot_confusion(make):
     assert [label.get_text() for label in axes.get_yticklabels()] == ["a", "b", "c"]
     assert "answer" in axes.get_xlabel() and "label" in axes.get_ylabel()
     assert (axes.get_title(), display.alt_text(axes.figure)) == ("mixed up", "a table")
+
+
+def test_fractions_in_a_confusion_matrix_have_two_decimals():
+    axes = plot_confusion(torch.tensor([[0.996, 0.004], [1.0, 0.0]], requires_grad=True), ["a", "b"])
+    assert [text.get_text() for text in axes.texts] == ["1.00", "0.00", "1.00", "0.00"]
+    axes = plot_confusion(torch.tensor([[7.0, 0.0], [1.0, 6.0]]), ["a", "b"])
+    assert [text.get_text() for text in axes.texts] == ["7", "0", "1", "6"]
+
+
+@pytest.mark.parametrize("counts", [[[1, 2]], torch.ones(3, 3), [1, 2]])
+def test_a_confusion_matrix_of_another_size_is_refused(counts, no_windows):
+    with pytest.raises(ValueError, match=r"counts of shape \(2, 2\), a row and a column for each of 2 names, got \("):
+        plot_confusion(counts, ["a", "b"])
+    assert no_windows.get_fignums() == []
 
 
 def test_numbers_in_a_confusion_matrix_stand_out():

@@ -277,6 +277,13 @@ def test_a_batch_that_cannot_work_is_refused_before_anything_is_recorded():
     assert all(map(torch.equal, state(net), before))
 
 
+def test_a_net_of_doubles_may_make_doubles_of_its_images_itself():
+    net = nn.Sequential(nn.Flatten(), nn.Linear(784, 10)).double()
+    flatten = net[0].forward
+    net[0].forward = lambda X: flatten(X).double()
+    assert len(run_recorded(net, batches(), 1)) == 1
+
+
 def test_a_loss_that_is_no_number_names_its_epoch_and_batch():
     eager, played = twins(lambda: nn.Sequential(nn.Flatten(), nn.Linear(784, 10)))
     messages = []

@@ -68,6 +68,11 @@ def test_a_script_prints_it(capsys):
     assert capsys.readouterr().out == inspect.getsource(train.accuracy) + "\n"
 
 
+def test_a_function_is_none():
+    with pytest.raises(ValueError, match=r"a text, got <function accuracy .*>: show_source shows"):
+        d2l.show_code(train.accuracy)
+
+
 def test_several_one_below_the_other_and_methods_at_the_left_edge(capsys):
     d2l.show_source(d2l.Accumulator.add, d2l.Accumulator.__len__)
     lines = capsys.readouterr().out.splitlines()

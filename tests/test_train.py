@@ -396,6 +396,23 @@ def test_evaluation_of_two_classes_and_of_class_numbers():
         evaluate_accuracy_gpu(nn.Identity(), [(scores, y + torch.tensor([0, 0, 2]))])
 
 
+def test_evaluation_of_one_output():
+    one_output = nn.Sequential(nn.Flatten(), nn.Linear(784, 1))
+    with pytest.raises(ValueError, match=r"got \(4, 1\) for \(4,\): a net with one output .* give its last layer two"):
+        evaluate_accuracy_gpu(one_output, make_batches(4))
+
+
+@pytest.mark.parametrize(("net", "batches", "device", "message"), [
+    (small_net(), make_batches(4), "gpu", "a device that this machine has, got 'gpu'"),
+    (make_batches(4), small_net(), None, "net to be a network, .* got list: first comes the net"),
+    (small_net(), None, None, "data_iter to be batches to iterate over, .* got None"),
+    (small_net(), make_batches(4)[0], None, r"data_iter to give batches, pairs .* got Tensor: .* \[\(X, y\)\]"),
+])  # fmt: skip
+def test_evaluation_of_what_cannot_be_tested(net, batches, device, message):
+    with pytest.raises(ValueError, match=message):
+        evaluate_accuracy_gpu(net, batches, device)
+
+
 # SGD
 
 
@@ -614,7 +631,14 @@ def test_every_epoch_trains_in_training_mode_and_tests_in_evaluation_mode():
     fit(net, num_epochs=2)
     one_epoch = [(True, True)] * 3 + [(False, False)] * 2
     assert net[2].calls == one_epoch * 2
-    assert all(modes(net))
+
+
+@pytest.mark.parametrize("keep", [False, True], ids=["as usual", "with a checkpoint"])
+@pytest.mark.parametrize("num_epochs", [0, 1])
+def test_the_net_comes_back_ready_to_predict(tmp_path, num_epochs, keep):
+    net, (X, _) = nn.Sequential(nn.Flatten(), nn.Dropout(), nn.Linear(784, 10)), make_batches(4)[0]
+    fit(net, num_epochs=num_epochs, checkpoint=tmp_path if keep else None)
+    assert not any(modes(net)) and torch.equal(net(X), net(X))
 
 
 # Waiting for the device
@@ -927,7 +951,7 @@ def test_stop_ends_the_run_between_two_batches(stop_handler, capsys, epoch, batc
 def test_after_a_stop_the_net_is_good_for_more(stop_handler):
     net = small_net()
     fit(net, Interrupting(1, 3), 5)
-    assert all(p.isfinite().all() for p in net.parameters()) and all(modes(net))
+    assert all(p.isfinite().all() for p in net.parameters()) and not any(modes(net))
     assert 0 <= evaluate_accuracy_gpu(net, make_batches(4)) <= 1
     history = fit(net, num_epochs=2, init_weights=None)
     assert len(history) == 2 and history.stopped == ""
@@ -949,20 +973,18 @@ def test_a_second_stop_interrupts_at_once(stop_handler):
 
 def test_stop_during_the_test_lets_the_test_finish(stop_handler):
     net, test_iter = mixed_net(), Interrupting(2, 2)
-    before = modes(net.train())
     history = train_ch6(net, make_batches(4, 4), test_iter, 5, 0.1, CPU, animator=False)
     assert len(history) == 2 == len(history.test_acc) == len(history.train_loss)
     assert history.stopped == "in epoch 3 of 5"
-    assert modes(net) == before
+    assert not any(modes(net))
     assert signal.getsignal(signal.SIGINT) is stop_handler
 
 
 def test_a_second_stop_during_the_test(stop_handler):
     net = mixed_net()
-    net.train()
     history = train_ch6(net, make_batches(4, 4), Interrupting(2, 2, times=2), 5, 0.1, CPU, animator=False)
     assert len(history) == 1 == len(history.train_loss) == len(history.rows())
-    assert all(modes(net)) and torch.is_grad_enabled() and not torch.is_inference_mode_enabled()
+    assert not any(modes(net)) and torch.is_grad_enabled() and not torch.is_inference_mode_enabled()
 
 
 @pytest.mark.parametrize("more", [{}, {"checkpoint": "run"}], ids=["as usual", "with a checkpoint"])
@@ -1023,6 +1045,7 @@ def test_training_outside_the_main_thread():
 
 # What cannot work
 
+LOADER = torch.utils.data.DataLoader(make_batches(4, 4), batch_size=None)
 BAD_ARGUMENTS = {
     "no module": ({"net": lambda X: X}, r"torch.nn.Module, got function"),
     "no parameters": ({"net": nn.Flatten()}, r"parameters to train, got Flatten"),
@@ -1043,6 +1066,15 @@ BAD_ARGUMENTS = {
     "no device": ({"device": None}, r"a device that this machine has, got 'None'"),
     "weights by no function": ({"init_weights": True}, r"init_weights to be a function of a layer, or None, got True"),
     "no animator": ({"animator": "curves"}, r"animator to be None for a new one, .* or an Animator, got str"),
+    "an animator's class": ({"animator": Recorder}, r"got the class Recorder: did you forget the brackets"),
+    "no flush": ({"animator": types.SimpleNamespace(add=print)}, r"got SimpleNamespace without flush, which"),
+    "nothing to test on": ({"test_iter": None}, r"test_iter to be batches to iterate over, .* got None"),
+    "tests only once": ({"test_iter": iter([1, 2]), "num_epochs": 2}, r"test_iter .* list_iterator, which gives"),
+    "a generator": ({"test_iter": (b for b in make_batches(4)), "num_epochs": 2}, r"test_iter .* only once: hand over"),
+    "a DataLoader's iterator": ({"train_iter": iter(LOADER), "num_epochs": 2}, r"train_iter .* gives them only once"),
+    "both iterators": ({"train_iter": (LOADER, LOADER)}, r"train_iter to give .* got DataLoader: hand over one of"),
+    "both to test on": ({"test_iter": (LOADER, LOADER)}, r"test_iter to give .* got DataLoader: hand over one of"),
+    "one batch": ({"train_iter": make_batches(4)[0]}, r"train_iter to give .* got Tensor: .* batches, \[\(X, y\)\]"),
 }
 
 
@@ -1055,6 +1087,43 @@ def test_arguments_that_cannot_work_change_nothing(capsys, bad, message):
         train_ch6(**arguments)
     assert not before or same(before, weights(arguments["net"]))
     assert capsys.readouterr().out == ""
+
+
+def test_the_training_makes_its_own_optimizer():
+    with pytest.raises(ValueError, match=r"learning rate.* got SGD: the training makes its own SGD$"):
+        fit(lr=torch.optim.SGD(small_net().parameters(), lr=0.1))
+
+
+def test_an_iterator_that_begins_anew_serves_every_epoch():
+    class Again:
+        def __iter__(self):
+            self.left = make_batches(4, 4)
+            return self
+
+        def __next__(self):
+            if not self.left:
+                raise StopIteration
+            return self.left.pop()
+
+    assert len(train_ch6(small_net(), make_batches(4), Again(), 2, 0.1, CPU, animator=False)) == 2
+
+
+@pytest.mark.parametrize("keep", [False, True], ids=["as usual", "with a checkpoint"])
+def test_an_error_has_the_history_of_the_epochs_before_it(tmp_path, keep):
+    class Unplugged(Poisoned):
+        def __iter__(self):
+            if self.epoch == 2:
+                raise OSError("the disk is gone")
+            return super().__iter__()
+
+    with pytest.raises(OSError, match="the disk is gone") as caught:
+        fit(train_iter=Unplugged(0, 0, 0.0), num_epochs=5, checkpoint=tmp_path if keep else None)
+    assert len(caught.value.history) == 2 == len(caught.value.history.test_acc)
+
+
+def test_checkpoint_false_is_none(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert len(fit(checkpoint=False)) == 1 and not list(tmp_path.iterdir())
 
 
 def test_animator_true_is_a_new_one():
@@ -1077,7 +1146,7 @@ X, Y = torch.rand(4, 1, 28, 28), torch.arange(4)
 BAD_BATCHES = {
     "bytes": (X.mul(255).byte(), Y, r"got torch.uint8: divide bytes by 255"),
     "whole numbers": (X.long(), Y, r"got torch.int64: divide bytes by 255"),
-    "doubles": (X.double(), Y, r"images X of type torch.float32.* got torch.float64: X.to\(torch.float32\)"),
+    "doubles": (X.double(), Y, r"images X of type torch.float32.* got torch.float64: X.to\(torch.float32\), or net.to"),
     "halves": (X.half(), Y, r"images X of type torch.float32.* got torch.float16"),
     "no tensors": (X.numpy(), Y.numpy(), r"two tensors, got ndarray and ndarray"),
     "labels as a list": (X, [0, 1, 2, 3], r"two tensors, got Tensor and list"),
@@ -1104,10 +1173,41 @@ def test_batches_that_cannot_work_do_not_reach_the_weights(images, labels, messa
     assert same(weights(net), weights(twin))
 
 
+@pytest.mark.parametrize("keep", [False, True], ids=["as usual", "with a checkpoint"])
+@pytest.mark.parametrize(("batch", "got"), [([X, Y, Y], "list of 3"), ([X], "list of 1"), ({"X": X, "y": Y}, "dict")])
+def test_batches_that_are_no_pairs(tmp_path, batch, got, keep):
+    loader = torch.utils.data.DataLoader([batch], batch_size=None)
+    with pytest.raises(ValueError, match=f"train_iter to give batches, pairs .* got {got}: hand over"):
+        fit(train_iter=loader, checkpoint=tmp_path if keep else None)
+    with pytest.raises(ValueError, match=f"data_iter to give batches, pairs .* got {got}: hand over"):
+        evaluate_accuracy_gpu(small_net(), loader)
+
+
+class Scaling(nn.Sequential):
+    """Makes numbers from 0 to 1 of whole ones itself."""
+
+    def forward(self, X):
+        return super().forward(X / 255)
+
+
+@pytest.mark.parametrize("keep", [False, True], ids=["as usual", "with a checkpoint"])
+@pytest.mark.parametrize("net", [Scaling(*small_net()), nn.Sequential(nn.Embedding(256, 1), *small_net())])
+def test_a_net_may_take_images_of_another_type(tmp_path, net, keep):
+    batches = [(X.mul(255).long(), y) for X, y in make_batches(4, 4)]
+    checkpoint = tmp_path if keep else None
+    assert len(train_ch6(net, batches, batches, 1, 0.1, CPU, animator=False, checkpoint=checkpoint)) == 1
+
+
+def test_what_else_goes_wrong_in_a_net_is_said_as_it_is():
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+        fit(nn.Sequential(nn.Flatten(), nn.Linear(783, 10)))
+
+
 @pytest.mark.parametrize(("net", "got"), [
     (nn.Sequential(nn.Linear(28, 10)), r"\(4, 1, 28, 10\)"),
     (nn.Sequential(nn.Flatten(0), nn.Linear(4 * 784, 10)), r"\(10,\)"),
     (nn.Sequential(nn.Flatten(0, 2), nn.Linear(28, 10)), r"\(112, 10\)"),
+    (nn.Sequential(nn.Flatten(), nn.Linear(784, 1)), r"\(4, 1\): a net with one output tells no classes apart"),
 ])  # fmt: skip
 def test_nets_whose_output_has_another_shape(net, got):
     before = weights(net)

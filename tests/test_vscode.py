@@ -237,7 +237,7 @@ def test_a_notebook_from_top_to_bottom_and_saved(code, page):
 SETUP = next(c.source for c in nbformat.read(NOTEBOOKS / "0_start_here.ipynb", 4).cells if c.cell_type == "code")
 LOAD = "import lenet_utils as d2l\ntrain_iter, test_iter = d2l.load_data_fashion_mnist(256)\nnet = d2l.lenet()"
 TRAIN = "history = d2l.train_ch6(net, train_iter, test_iter, num_epochs=50, lr=0.9, device='cpu')"
-AFTER = "print(history, len(history.points) > 0, d2l.evaluate_accuracy_gpu(net, test_iter) > 0, net.training)"
+AFTER = "print(history, len(history.points) > 0, d2l.evaluate_accuracy_gpu(net, test_iter) > 0, not net.training)"
 # On every frame: each picture of the cell, whether it is drawn, its alt text, and the top and height of its output.
 WATCH = """(cell) => {
     window.seen = [];

@@ -41,7 +41,7 @@ def train_epoch(kernel, net, train_iter, optimizer, device, history, animator, s
     sums = train.Accumulator(4)  # loss x images, correct, images, batches whose loss was a number
     net.train()
     timer = train.Timer()
-    for i, (X, y) in enumerate(as_pixels(train_iter), start=1):
+    for i, (X, y) in enumerate(checks.pairs("train_iter", as_pixels(train_iter)), start=1):
         stop.check()
         loss, correct = kernel.step(X, y)
         sums.add(loss * len(y), correct, len(y), math.isfinite(loss))
@@ -179,7 +179,9 @@ class Kernel:
     def step(self, X, y):
         """One step on a batch. Returns the mean loss, in nats, and how many were right before the step."""
         if not isinstance(X, Pixels):
-            checks.batch(X, y, torch.float32)
+            checks.batch(X, y)
+            if X.dtype != torch.float32:
+                raise checks.another_type(X, torch.float32)
             if X.requires_grad:
                 raise ValueError("expected images X that need no gradient, got some that do: train with fused=False")
         X, y = self.pixels(X), y.cpu().contiguous()

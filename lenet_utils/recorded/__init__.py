@@ -86,10 +86,10 @@ class Steps:
     def take(self, size):
         """One step on the next `size` images. Does not wait for the device, and always uses the same memory."""
         X, y = self.batches.pick(self.order[self.first + self.offsets[:size]])
-        checks.batch(X, y, next(self.net.parameters()).dtype)
+        checks.batch(X, y)
         for p in self.parameters:
             p.grad = None
-        y_hat = self.net(X)
+        y_hat = checks.forward(self.net, X)
         checks.logits(y_hat, y)
         loss = train.cross_entropy(y_hat, y)
         loss.backward()
@@ -170,7 +170,7 @@ class Player:
         """Raises ValueError for labels that the network has no output for: a GPU would not say what is wrong."""
         with train.evaluation_mode(self.net), torch.no_grad():
             X, y = steps.batches.pick(steps.batches.labels.new_zeros(1))
-            y_hat = self.net(X)
+            y_hat = checks.forward(self.net, X)
             checks.logits(y_hat, y)
             checks.all_labels(steps.batches.labels, y_hat)
 
