@@ -267,6 +267,18 @@ def test_other_units_are_written_out_too(name, data, opened, tmp_path):
             assert number(shown.split("=")[-1]) == pytest.approx(outputs[layer][index], abs=1e-4)
 
 
+@pytest.mark.browser
+def test_a_softmax_of_scores_too_large_for_exp_is_written_out_too(data, opened, tmp_path):
+    net = nn.Sequential(nn.Flatten(), nn.Linear(784, 2))
+    with torch.no_grad():
+        net[1].weight.zero_()
+        net[1].bias.copy_(torch.tensor([999.0, 1000.0]))
+    page = opened(explore(net, data[0], data[1] % 2).save(tmp_path / "large.html"))
+    page.evaluate("lenet.pin({ layer: 2, index: 0 })")
+    text = "e^(999.0000 − 1000.0000) / Σ e^(z − 1000.0000) = 0.36788 / 1.3679 = 26.9 %"
+    assert text in page.locator("#sums").inner_text()
+
+
 RECTANGLE = "(element) => element.getBoundingClientRect().toJSON()"
 
 
@@ -321,11 +333,28 @@ def test_pointing_shows_a_unit_and_leaving_shows_the_chosen_one_again(opened):
     assert page.locator("#unit-title").inner_text() == "Average pooling, map 2, row 0, column 0"
 
 
+IN_SIGHT = """(selector) => {
+    const { top, bottom } = document.querySelector(selector).getBoundingClientRect();
+    return top >= 0 && bottom <= innerHeight;
+}"""
+
+
 @pytest.mark.browser
-def test_a_tap_chooses_a_unit(opened):
+def test_a_tap_chooses_a_unit_and_its_number_is_in_sight(opened):
     page = opened(viewport={"width": 360, "height": 700}, has_touch=True, is_mobile=True)
     page.locator('.layer[data-layer="10"] .map').tap(position={"x": 2, "y": 2})
     assert page.locator("#unit-title").inner_text() == "Linear, unit 0"
+    page.locator('.layer[data-layer="2"] .map').first.tap(position={"x": 2, "y": 2})
+    assert page.evaluate(IN_SIGHT, "#readout") and "Sigmoid" in page.locator("#readout").inner_text()
+
+
+@pytest.mark.browser
+def test_keys_that_lead_to_another_layer_bring_it_in_sight(opened):
+    page = opened(viewport={"width": 640, "height": 400})
+    page.locator('#layers [role="slider"][tabindex="0"]').focus()
+    for _ in range(11):
+        page.keyboard.press("Shift+ArrowRight")
+        assert page.evaluate(IN_SIGHT, "#layers :focus")
 
 
 @pytest.mark.browser
@@ -535,6 +564,41 @@ def test_nothing_is_wider_than_the_page(language, opened):
             assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
+def wide(*layers):
+    """A net whose layers are more, or larger, than LeNet's."""
+    return grown(lambda: nn.Sequential(*layers))
+
+
+WIDE = {
+    "maps of one cell": lambda: wide(nn.Conv2d(1, 16, 5, 5), nn.Conv2d(16, 120, 5), nn.Flatten(), nn.Linear(120, 10)),
+    "many maps": lambda: wide(nn.Conv2d(1, 64, 3, padding=1), nn.MaxPool2d(7), nn.Flatten(), nn.Linear(1024, 10)),
+    "many units": lambda: wide(nn.Conv2d(1, 16, 5, padding=2), nn.Flatten(), nn.Linear(12544, 10)),
+}
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("name", WIDE)
+def test_large_layers_fit_too(name, data, opened, tmp_path):
+    page = opened(explore(WIDE[name](), *data).save(tmp_path / "wide.html"))
+    for width in (320, 375, 800, 1280):
+        page.set_viewport_size({"width": width, "height": 800})
+        assert page.evaluate(TOO_WIDE) == [], width
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+@pytest.mark.browser
+def test_on_paper_all_colours_are_there_and_nothing_sticks(opened):
+    page = opened(color_scheme="dark", viewport={"width": 800, "height": 600})
+    page.emulate_media(media="print", color_scheme="dark")
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert page.evaluate("document.documentElement.dataset.theme") == "light"
+    style = "([selector, part]) => getComputedStyle(document.querySelector(selector))[part]"
+    assert page.evaluate(style, ["#readout", "printColorAdjust"]) == "exact"
+    assert page.evaluate(style, [".readout", "position"]) == "static"
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert page.evaluate("document.documentElement.dataset.theme") == "dark"
+
+
 @pytest.mark.browser
 def test_the_page_speaks_both_languages(net, data, opened, tmp_path):
     page = opened()
@@ -711,6 +775,10 @@ def test_maps_side_by_side():
     whole = picture.mosaic(np.arange(12.0).reshape(4, 1, 3))
     np.testing.assert_array_equal(whole[0], [0, 1, 2, np.nan, 3, 4, 5])
     np.testing.assert_array_equal(whole[2], [6, 7, 8, np.nan, 9, 10, 11])
+    assert picture.mosaic(np.zeros((120, 1, 1))).shape == (12, 10) and picture.mosaic(np.zeros((64, 2, 2))).shape == (
+        23,
+        23,
+    )
     assert picture.mosaic(np.zeros(84)).shape == (12, 7) and picture.mosaic(np.zeros(7)).shape == (7, 1)
 
 

@@ -106,12 +106,12 @@ def colours():
 
 
 def mosaic(values):
-    """Maps side by side with a gap of one cell between them; a row of units folded into a block."""
-    if values.ndim == 1:
+    """Maps side by side with a gap of one cell between them; what has no maps of several cells folded into a block."""
+    if values.size == len(values):
         width = max(w for w in range(1, math.isqrt(len(values)) + 1) if len(values) % w == 0)
         return values.reshape(-1, width)
     maps, rows, columns = values.shape
-    across = 1 if maps <= 3 else 2 if maps <= 8 else math.ceil(maps / 4)
+    across = 1 if maps <= 3 else 2 if maps <= 8 else math.ceil(maps**0.5)
     whole = np.full((math.ceil(maps / across) * (rows + 1) - 1, across * (columns + 1) - 1), np.nan)
     for i, one in enumerate(values):
         top, left = i // across * (rows + 1), i % across * (columns + 1)

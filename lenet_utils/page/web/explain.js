@@ -82,9 +82,12 @@ function explainNormalisation(layer, x, index) {
   };
 }
 
+/** With `less` taken off each score where `exp` would overflow, or give nothing but zeros: it cancels out. */
 function explainSoftmax(scores, index) {
-  const powers = Array.from(scores, Math.exp);
-  return { power: powers[index], sum: total(powers), share: softmax(scores)[index] };
+  const largest = Math.max(...scores);
+  const less = Math.abs(largest) > 700 ? largest : 0;
+  const powers = Array.from(scores, (score) => Math.exp(score - less));
+  return { less, power: powers[index], sum: total(powers), share: softmax(scores)[index] };
 }
 
 function total(values) {

@@ -3,7 +3,7 @@
 import { argmax, asMaps, place, receptiveFields, softmax } from "./layers.js";
 import { long, percent, rough, say, short } from "./words.js";
 import { make, refill } from "./dom.js";
-import { colourAt, cover, drawnAt, greyAt, layout, paint, scaleOf, unitAt } from "./draw.js";
+import { across, colourAt, cover, drawnAt, greyAt, layout, paint, ROOM, scaleOf, unitAt } from "./draw.js";
 
 /** The name of a layer for people: "Convolution"; one that does nothing keeps PyTorch's name. */
 export function layerName(layer) {
@@ -123,7 +123,7 @@ function mapsBlock(app, at) {
     ),
   );
   const grid = make("div", { class: "maps" }, ...elements);
-  grid.style.setProperty("--across", maps <= 3 ? 1 : maps <= 8 ? 2 : Math.ceil(maps / 4));
+  grid.style.setProperty("--across", across(maps, columns * cellSize(layer)));
   grid.style.setProperty("--rows", rows);
   grid.style.setProperty("--columns", columns);
   grid.style.setProperty("--cell", cellSize(layer));
@@ -144,9 +144,11 @@ function mapsBlock(app, at) {
 /** Pixels of the screen for one number: large where a layer has few of them. */
 function cellSize(layer) {
   if (layer.kind === "input") return 2;
-  if (layer.shape.length === 1) return layer.shape[0] > 200 ? 6 : 9;
-  const side = Math.max(...layer.shape.slice(1));
-  return Math.max(1, Math.round((layer.shape[0] > 8 ? 32 : 56) / side));
+  const [maps, side] = [layer.shape[0], Math.max(...layer.shape.slice(1))];
+  if (layer.shape.length === 1) {
+    return Math.max(1, Math.min(maps > 200 ? 6 : 9, Math.floor(ROOM / layout(layer.shape).columns)));
+  }
+  return Math.max(1, Math.round((maps > 64 ? 16 : maps > 8 ? 32 : 56) / side));
 }
 
 function paintLegend(element, { centre, reach }) {
@@ -275,6 +277,7 @@ function listen(app, root) {
     if (!unit) return;
     event.preventDefault();
     app.pin(unit, { focus: true });
+    document.activeElement.scrollIntoView({ block: "nearest", inline: "nearest" }); // a click's unit is in sight already
   };
 }
 

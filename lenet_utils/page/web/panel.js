@@ -391,8 +391,9 @@ function restRow(rest) {
 }
 
 function writeSoftmax(facts) {
-  const { power, sum, share } = facts.softmax;
-  const text = `e^(${long(facts.value)}) / Σ e^z = ${tidy(power)} / ${tidy(sum)} = ${percent(share)}`;
+  const { less, power, sum, share } = facts.softmax;
+  const [score, each] = less ? [` − ${bracketLong(less)}`, `(z − ${bracketLong(less)})`] : ["", "z"];
+  const text = `e^(${long(facts.value)}${score}) / Σ e^${each} = ${tidy(power)} / ${tidy(sum)} = ${percent(share)}`;
   return labelled(say("softmax"), text);
 }
 

@@ -262,6 +262,12 @@ function start() {
   dark.onchange = () => setTheme(dark.matches ? "dark" : "light");
   find("theme").onclick = () => setTheme(document.documentElement.dataset.theme === "dark" ? "light" : "dark");
   setTheme(dark.matches ? "dark" : "light");
+  let theme = null; // on the screen, while paper has the light one
+  globalThis.onbeforeprint = () => {
+    theme = document.documentElement.dataset.theme;
+    setTheme("light");
+  };
+  globalThis.onafterprint = () => setTheme(theme);
   find("to-one").onclick = () => find("one").scrollIntoView();
   rove(find("pictures"), "button", (button) => button.click());
   app.pixels = app.pictures[0];
