@@ -147,6 +147,20 @@ def test_drawing_and_erasing_with_keys(opened):
     assert page_outputs(page)[0].reshape(28, 28)[16, 13] == 0
 
 
+@pytest.mark.browser
+def test_a_second_finger_draws_nothing(opened):
+    page = opened(has_touch=True)
+    page.get_by_role("button", name="Empty").click()
+    box = page.locator("#pad").bounding_box()
+    touches = page.context.new_cdp_session(page)
+    fingers = [{"x": box["x"] + x, "y": box["y"] + y, "id": i} for i, (x, y) in enumerate([(20, 20), (200, 200)])]
+    moved = [finger | {"x": finger["x"] + 60 - 120 * finger["id"]} for finger in fingers]
+    for kind, points in [("touchStart", fingers[:1]), ("touchStart", fingers), ("touchMove", moved), ("touchEnd", [])]:
+        touches.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+    pixels = page_outputs(page)[0].reshape(28, 28)
+    assert pixels[2, 3:10].min() == 1 and pixels[5:].max() == 0
+
+
 def png_of(array):
     from PIL import Image
 
@@ -249,6 +263,7 @@ UNITS = {
         (3, 200): "The largest of 9 numbers",
         (2, 20): "minus the mean seen in training",
         (7, 20): "Dropout lets everything through",
+        (13, 7): "For unit 7: minus the mean",
     },
 }
 
@@ -467,6 +482,29 @@ def test_the_score_on_the_pictures_is_counted_anew_after_a_change(net, data, ope
     assert page.locator("#score").inner_text() == f"Right on {swap} of these 20 pictures; as trained, on {right}."
 
 
+@pytest.mark.browser
+def test_a_change_before_the_first_count_is_compared_with_the_trained_network(browser, saved, net, data):
+    with torch.inference_mode():
+        right = (net(data[0]).argmax(dim=1) == data[1]).sum().item()
+    context = browser.new_context()
+    context.add_init_script("performance.now = () => Infinity")  # the time for counting is always over
+    page = context.new_page()
+    page.goto(saved.as_uri())
+    page.get_by_role("radio", name="ReLU", exact=True).click()
+    page.evaluate("delete performance.now")
+    until(page, "document.getElementById('score').textContent.includes('as trained')")
+    assert page.locator("#score").inner_text().endswith(f"as trained, on {right}.")
+    context.close()
+
+
+@pytest.mark.browser
+def test_the_focus_stays_in_its_section_when_the_network_is_restored(opened):
+    page = opened()
+    page.get_by_role("radio", name="Max", exact=True).click()
+    page.get_by_role("button", name="Restore the trained network").press("Enter")
+    assert page.evaluate("document.activeElement.closest('section')?.id") == "change"
+
+
 # ---- for everybody
 
 
@@ -597,6 +635,32 @@ def test_on_paper_all_colours_are_there_and_nothing_sticks(opened):
     assert page.evaluate(style, [".readout", "position"]) == "static"
     page.evaluate("dispatchEvent(new Event('afterprint'))")
     assert page.evaluate("document.documentElement.dataset.theme") == "dark"
+
+
+@pytest.mark.browser
+def test_long_names_fit_and_the_check_mark_stays(net, data, opened, tmp_path):
+    page = opened(explore(net, *data, names=["abcdefghijk" * 6] * 10).save(tmp_path / "long.html"))
+    page.evaluate("lenet.pin({ layer: 12, index: 3 })")
+    page.get_by_role("button", name=" to zero").click()
+    for width in WIDTHS:
+        page.set_viewport_size({"width": width, "height": 800})
+        assert page.evaluate(TOO_WIDE) == [], width
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+    cut = (
+        "() => { const name = document.querySelector('.label .bar-name'); return name.scrollWidth > name.clientWidth; }"
+    )
+    assert not page.evaluate(cut)
+
+
+@pytest.mark.browser
+def test_large_kernels_scroll_in_boxes_of_their_own(data, opened, tmp_path):
+    page = opened(explore(wide(nn.Conv2d(1, 2, 19), nn.Flatten(), nn.Linear(200, 10)), *data).save(tmp_path / "k.html"))
+    for width in (320, 375, 800, 1280):
+        page.set_viewport_size({"width": width, "height": 800})
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        box, cell = (page.locator(f".grid{part}").first.evaluate(RECTANGLE) for part in ("-box", " td"))
+        assert box["right"] <= width and cell["width"] > 30
+    focus_by_tab(page, ".grid-box")
 
 
 @pytest.mark.browser
@@ -759,6 +823,21 @@ def test_the_picture_tells_the_answer_of_pytorch(net, data):
         np.testing.assert_array_equal(ours.flatten(), theirs)
 
 
+def test_the_picture_has_what_a_layer_gave_before_it_was_overwritten(data):
+    net = grown(lambda: nn.Sequential(nn.Conv2d(1, 2, 5), nn.ReLU(inplace=True), nn.Flatten(), nn.Linear(1152, 10)))
+    outputs = picture.all_outputs(net, data[0][:1], read_net(net, data[0])[0])
+    assert outputs[1].min() < 0 <= outputs[2].min()
+
+
+def test_many_classes_and_long_names_have_room_in_the_picture(data):
+    net = nn.Sequential(nn.Flatten(), nn.Linear(784, 100))
+    packed = pack.pack(net, *data, [f"{i:02} and a name with many letters" for i in range(100)], None, "en")
+    figure, description = picture.draw_still(net, data[0][:1], packed)
+    written = [label.get_text() for label in figure.axes[-1].get_yticklabels()]
+    assert len(written) == 15 and all(len(name) == 20 for name in written) and written == sorted(written)
+    assert "letters" in description and description.endswith("bars for the 15 likeliest classes.")
+
+
 def test_any_name_can_be_drawn(data):
     net = nn.Sequential(nn.Flatten(), nn.Linear(784, 2))
     alt = explore(net, data[0], torch.zeros(20, dtype=torch.int64), names=["$x_", "100 % {wool} \\"]).alt
@@ -775,10 +854,8 @@ def test_maps_side_by_side():
     whole = picture.mosaic(np.arange(12.0).reshape(4, 1, 3))
     np.testing.assert_array_equal(whole[0], [0, 1, 2, np.nan, 3, 4, 5])
     np.testing.assert_array_equal(whole[2], [6, 7, 8, np.nan, 9, 10, 11])
-    assert picture.mosaic(np.zeros((120, 1, 1))).shape == (12, 10) and picture.mosaic(np.zeros((64, 2, 2))).shape == (
-        23,
-        23,
-    )
+    assert picture.mosaic(np.zeros((64, 2, 2))).shape == (23, 23)
+    assert picture.mosaic(np.zeros((120, 1, 1))).shape == (12, 10)
     assert picture.mosaic(np.zeros(84)).shape == (12, 7) and picture.mosaic(np.zeros(7)).shape == (7, 1)
 
 
@@ -914,6 +991,12 @@ def test_a_reshape_is_the_picture_by_whatever_name_it_comes_first(data):
         assert [layer["kind"] for layer in read_net(other, data[0])[0]] == expected
     with pytest.raises(ValueError, match="got Reshape as layer 1"):
         explore(nn.Sequential(nn.Flatten(), *net), *data)
+
+
+def test_one_size_in_a_list_is_both(data):
+    pooling, net = nn.AvgPool2d([2], stride=(2,)), nn.Linear(196, 10)
+    described = read_net(nn.Sequential(pooling, nn.Flatten(), net), data[0])[0][1]
+    assert (described["kernel"], described["stride"]) == ([2, 2], [2, 2])
 
 
 def test_a_layer_may_be_called_again(data):

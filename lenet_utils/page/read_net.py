@@ -103,7 +103,9 @@ def expect(path, layer, what, condition):
 
 
 def pair(size):
-    return list(size) if isinstance(size, (tuple, list)) else [size, size]
+    """Both of two sizes, of which PyTorch takes one for both: 2, or [2]."""
+    size = list(size) if isinstance(size, (tuple, list)) else [size]
+    return size * 2 if len(size) == 1 else size
 
 
 def read_conv(path, layer, before, after, numbers):

@@ -12,7 +12,10 @@ export function buildChanges(app) {
   find("add-noise").onclick = () => changeLayers(app, scope, noise(app, scope));
   find("zero").onclick = () =>
     app.change(zeroWords(app), () => zeroFilter(app.layers[app.pinned.layer], filterOf(app)));
-  find("restore").onclick = () => app.restore();
+  find("restore").onclick = () => {
+    app.restore();
+    find("change-title").focus({ preventScroll: true }); // the button has become disabled, which would lose the focus
+  };
   const refresh = () => {
     const strength = find("noise");
     find("noise-value").textContent = `${Math.round(100 * strength.value)} %`;

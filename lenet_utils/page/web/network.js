@@ -164,7 +164,7 @@ function barsBlock(app, at) {
     make(
       "div",
       { class: "bar" },
-      make("span", { class: "bar-name" }, name),
+      make("span", { class: "bar-name" }, make("span", {}, name)),
       make("span", { class: "track" }, make("i")),
       make("span", { class: "bar-share" }),
     ),

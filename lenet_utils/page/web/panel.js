@@ -222,7 +222,10 @@ function grid(caption, cells, columns, part, colour) {
   for (let i = 0; i < cells.length; i += columns) {
     rows.push(make("tr", {}, ...cells.slice(i, i + columns).map((cell) => gridCell(cell, part, colour))));
   }
-  return make("table", { class: "grid" }, make("caption", {}, caption), make("tbody", {}, ...rows));
+  const table = make("table", { class: "grid" }, make("caption", {}, caption), make("tbody", {}, ...rows));
+  table.style.setProperty("--columns", columns);
+  const scrolls = columns > 7 && { tabindex: 0, role: "group", "aria-label": caption, "data-key": part };
+  return make("div", { class: "grid-box", ...scrolls }, table);
 }
 
 function gridCell(cell, part, colour) {
@@ -437,8 +440,9 @@ function writeFlatten(app, at, index, facts) {
 function writeNormalisation(app, at, index, facts) {
   const spread = `(${long(facts.before)} − ${bracketLong(facts.mean)}) / √(${long(facts.variance)} + ${facts.eps})`;
   const text = `${spread} × ${bracketLong(facts.factor)} + ${bracketLong(facts.summand)} = ${long(facts.value)}`;
+  const what = app.layers[at].shape.length === 1 ? say("unit", { index }) : say("map", facts.place);
   return [
-    sentence(say("batchnorm", { map: facts.place.map })),
+    sentence(say("batchnorm", { what })),
     make("p", { class: "numbers", "data-number": "value" }, text),
   ];
 }

@@ -82,9 +82,10 @@ function listenToTools(app, pen) {
   };
 }
 
-/** Mouse, finger or stylus: each movement paints from the last point to the new one. */
+/** Mouse, stylus or the first finger: each movement paints from the last point to the new one. */
 function drawWithPointer(app, pad, pen) {
   let last = null;
+  let pointer = null; // the one that draws
   const point = (event) => {
     const box = pad.querySelector("canvas").getBoundingClientRect();
     return { x: ((event.clientX - box.left) / box.width) * SIDE, y: ((event.clientY - box.top) / box.height) * SIDE };
@@ -100,17 +101,20 @@ function drawWithPointer(app, pad, pen) {
     app.show(pixels, { kind: "drawn" });
   };
   pad.onpointerdown = (event) => {
-    if (event.button !== 0) return;
+    if (event.button !== 0 || !event.isPrimary) return;
     pad.setPointerCapture(event.pointerId);
+    pointer = event.pointerId;
     last = null;
     strokeTo([event]);
   };
   pad.onpointermove = (event) => {
-    if (!last || !pad.hasPointerCapture(event.pointerId)) return;
+    if (!last || event.pointerId !== pointer) return;
     const between = event.getCoalescedEvents?.() ?? [];
     strokeTo(between.length ? between : [event]);
   };
-  pad.onpointerup = pad.onpointercancel = () => (last = null);
+  pad.onpointerup = pad.onpointercancel = (event) => {
+    if (event.pointerId === pointer) last = null;
+  };
 }
 
 /** Arrow keys move the pen, Space puts a dot, Shift and an arrow key draw a line. */

@@ -177,21 +177,23 @@ function announce(text) {
 
 let judging = null;
 
-/** Ask the network about all test pictures, a few at a time so that the page stays quick. */
+/** Ask the network about all test pictures, a few at a time so that the page stays quick; once, first, as trained. */
 function judgeAll() {
   clearTimeout(judging);
+  const layers = app.answersTrained.length ? app.layers : trained;
   const answers = [];
   const some = () => {
     const until = performance.now() + 8;
     while (answers.length < app.pictures.length && performance.now() < until) {
-      answers.push(argmax(forward(app.layers, app.pictures[answers.length]).pop()));
+      answers.push(argmax(forward(layers, app.pictures[answers.length]).pop()));
     }
     if (answers.length < app.pictures.length) {
       judging = setTimeout(some);
       return;
     }
+    if (layers === trained) app.answersTrained = answers;
+    if (layers === trained && app.changes.length) return judgeAll(); // somebody was quicker
     app.answers = answers;
-    if (!app.changes.length) app.answersTrained = answers;
     views.picture.mark();
     showScore();
   };
