@@ -161,12 +161,12 @@ def test_a_second_finger_draws_nothing(opened):
     assert pixels[2, 3:10].min() == 1 and pixels[5:].max() == 0
 
 
-def png_of(array):
+def png_of(array, kind="image/png"):
     from PIL import Image
 
     file = io.BytesIO()
-    Image.fromarray(array).save(file, "PNG")
-    return {"name": "mine.png", "mimeType": "image/png", "buffer": file.getvalue()}
+    Image.fromarray(array).save(file, kind.removeprefix("image/"))
+    return {"name": "mine", "mimeType": kind, "buffer": file.getvalue()}
 
 
 @pytest.mark.browser
@@ -193,6 +193,52 @@ def test_a_file_that_is_no_picture_is_told(opened):
     page.locator("#file").set_input_files({"name": "<b>.png", "mimeType": "image/png", "buffer": b"no picture"})
     until(page, "document.getElementById('message').textContent !== ''")
     assert page.locator("#message").inner_text() == "<b>.png is no picture that this browser can open."
+
+
+DROP = """(name) => {
+    const canvas = document.createElement("canvas");  // something dark on white
+    canvas.getContext("2d").fillRect(100, 20, 50, 80);
+    canvas.toBlob((blob) => {
+        const dataTransfer = new DataTransfer();
+        dataTransfer.items.add(new File([blob], name));
+        const drop = new DragEvent("drop", { dataTransfer, bubbles: true, cancelable: true });
+        document.getElementById("pad").dispatchEvent(drop);
+    });
+}"""
+
+
+@pytest.mark.browser
+def test_a_file_that_takes_long_replaces_nothing_that_was_chosen_later(opened):
+    page = opened()
+    page.evaluate("""() => {
+        const read = createImageBitmap;
+        globalThis.reading = 0;
+        globalThis.createImageBitmap = async (file) => {
+            reading++;
+            if (file.name === "slow") await new Promise((resolve) => (globalThis.goOn = resolve));
+            return read(file).finally(() => setTimeout(() => reading--));
+        };
+    }""")
+    page.evaluate(DROP, "slow")
+    until(page, "globalThis.goOn !== undefined")
+    page.evaluate("() => { lenet.choose(5); goOn() }")
+    until(page, "reading === 0")
+    assert page.evaluate("lenet.source.index") == 5
+    page.evaluate(DROP, "quick")
+    until(page, "lenet.source.kind === 'file'")
+
+
+@pytest.mark.browser
+def test_files_dropped_beside_the_pad_open_nothing_and_all_offered_kinds_are_read(opened):
+    page = opened()
+    for kind in ("dragover", "drop"):  # dispatchEvent returns false where the browser's own way was stopped
+        assert not page.evaluate(
+            f"document.body.dispatchEvent(new DragEvent('{kind}', {{ bubbles: true, cancelable: true }}))"
+        )
+    for kind in page.locator("#file").get_attribute("accept").split(","):
+        page.evaluate("lenet.choose(0)")
+        page.locator("#file").set_input_files(png_of(np.eye(40, dtype=np.uint8) * 255, kind))
+        until(page, "lenet.source.kind === 'file'")
 
 
 # ---- one unit
@@ -225,7 +271,7 @@ def test_by_keyboard_alone_to_a_unit_whose_sum_is_pytorchs(net, data, opened):
     assert number(page.locator('[data-number="sum"]').inner_text()) == pytest.approx(total.item(), abs=1e-4)
     assert number(page.locator('[data-number="bias"]').inner_text()) == pytest.approx(net[4].bias[5].item(), abs=1e-4)
     assert number(page.locator('[data-number="value"]').inner_text()) == pytest.approx(value.item(), abs=1e-4)
-    assert page.locator("#unit-code").inner_text() == "In PyTorch: net[:5](X)[0, 5, 4, 6]"
+    assert page.locator("#unit-code").inner_text() == "In PyTorch: net[:5](X[2:3])[0, 5, 4, 6]"
     sigmoid = page.locator('[data-number="activation"]').inner_text()
     assert number(sigmoid.split("=")[-1]) == pytest.approx(value.sigmoid().item(), abs=1e-4)
     focus_by_tab(page, ".chip")
@@ -238,6 +284,49 @@ def test_by_keyboard_alone_to_a_unit_whose_sum_is_pytorchs(net, data, opened):
     for ours, theirs in zip(shown, expected):
         np.testing.assert_allclose(ours, theirs.numpy(), atol=6e-4)
     assert page.evaluate("document.activeElement.ariaChecked") == "true"  # the focus stays where it was
+
+
+@pytest.mark.browser
+def test_keys_that_are_the_browsers_stay_so(opened):
+    page = opened()
+    stopped = """([selector, key, modifier]) => !document.querySelector(selector).dispatchEvent(
+        new KeyboardEvent("keydown", { key, [modifier]: true, bubbles: true, cancelable: true }))"""
+    for where in ("#pictures button", "#scope button", "#pad", "#layers [tabindex='0']"):
+        assert page.evaluate(stopped, [where, "ArrowLeft", "shiftKey"])
+        for modifier in ("altKey", "ctrlKey", "metaKey"):
+            assert not page.evaluate(stopped, [where, "ArrowLeft", modifier])
+
+
+@pytest.mark.browser
+def test_layers_are_named_as_pytorch_finds_them(data, opened, tmp_path):
+    shared = nn.Linear(20, 20)
+    net = nn.Sequential(
+        nn.Flatten(), nn.Sequential(nn.Linear(784, 20), shared, shared, nn.Dropout(), nn.Linear(20, 10))
+    )
+    page = opened(explore(net, *data).save(tmp_path / "nested.html"))
+    paths = ["net[0]", *(f"net[1][{i}]" for i in range(5))]
+    assert page.locator(".layer-path").all_inner_texts() == paths
+    assert page.locator("#about").inner_text().startswith(f"6 layers, {784 * 20 + 20 + 420 + 210:,} numbers learned")
+    assert page.locator(".layer.flatten").get_attribute("aria-label") == "Layer 1 of 6: Flatten, 784"
+    page.evaluate("lenet.pin({ layer: 6, index: 9 })")
+    page.get_by_role("button", name="ankle boot of net[1][4] to zero").click()
+    page = opened(
+        explore(nn.Sequential(nn.Identity(), nn.Dropout(), net[0], net[1][0])[1:], *data).save(tmp_path / "flat.html")
+    )
+    page.evaluate("lenet.pin({ layer: 2, index: 70 })")
+    assert page.locator("#unit-code").inner_text() == "In PyTorch: net.eval()[:2](X[0:1])[0, 70]"
+
+
+@pytest.mark.browser
+def test_the_line_of_all_products_stays_open(opened):
+    page = opened()
+    page.evaluate("lenet.pin({ layer: 4, index: 17 })")
+    page.locator(".written summary").click()
+    until(page, "document.querySelector('.written[open]') !== null")
+    page.wait_for_timeout(50)
+    for layer in (3, 4):  # a pooling unit, which has none, and back
+        page.evaluate("(layer) => lenet.pin({ layer, index: 17 })", layer)
+    assert page.locator(".written[open]").count() == 1
 
 
 @pytest.mark.browser
@@ -341,8 +430,10 @@ def test_pointing_shows_a_unit_and_leaving_shows_the_chosen_one_again(opened):
     box = page.locator('.layer[data-layer="3"] .map').nth(2).bounding_box()
     page.mouse.move(box["x"] + box["width"] * 3.5 / 14, box["y"] + box["height"] * 9.5 / 14)
     assert page.locator("#unit-title").inner_text() == "Average pooling, map 2, row 9, column 3"
+    opacity = "() => Number(getComputedStyle(document.querySelector('.steps')).opacity)"
+    assert page.evaluate(opacity) < 0.5  # the steps are still the chosen unit's
     page.mouse.move(5, 5)
-    assert page.locator("#unit-title").inner_text() == chosen
+    assert page.locator("#unit-title").inner_text() == chosen and page.evaluate(opacity) == 1
     page.mouse.click(box["x"] + 1, box["y"] + 1)
     page.mouse.move(5, 5)
     assert page.locator("#unit-title").inner_text() == "Average pooling, map 2, row 0, column 0"
@@ -453,11 +544,11 @@ def test_changes_do_what_they_do_in_pytorch_and_one_button_takes_them_back(net, 
     restore.click()
 
     page.evaluate("lenet.pin({ layer: 4, index: 333 })")
-    page.get_by_role("button", name="Filter 3 of Convolution 4 to zero").click()
+    page.get_by_role("button", name="Filter 3 of net[4] to zero").click()
     assert_same_outputs(page, with_filter_zeroed(net, 4, 3), data[0][0])
     page.evaluate("lenet.pin({ layer: 8, index: 17 })")
     restore.click()
-    page.get_by_role("button", name="unit 17 of Linear 8 to zero").click()
+    page.get_by_role("button", name="unit 17 of net[8] to zero").click()
     assert_same_outputs(page, with_filter_zeroed(net, 8, 17), data[0][0])
     restore.click()
 
@@ -529,6 +620,8 @@ def test_every_control_has_a_name_and_the_network_one_tab_stop(opened):
             element.click()
         assert page.locator('#layers [role="slider"][tabindex="0"]').count() == 1
         assert page.evaluate(NAMELESS) == []
+        assert page.get_by_role("group", name="Pen or eraser").get_by_role("button").count() == 2
+        assert page.get_by_role("slider", name="Noise in the weights").get_attribute("aria-valuetext") == "30 %"
         assert page.locator('[aria-hidden]:not([aria-hidden="true"])').count() == 0  # "" hides nothing
         scrolling += page.evaluate(f"() => ({SCROLLS})().length")
         assert page.evaluate(UNREACHED) == []
@@ -679,7 +772,7 @@ def test_the_page_speaks_both_languages(net, data, opened, tmp_path):
     page.get_by_role("radio", name="English").click()
     until(page, "/[a-z]/.test(document.getElementById('announcer').textContent)")
     assert page.locator("body").inner_text() == english
-    page = opened(explore(net, *data, language="zh").save(tmp_path / "zh.html"))
+    page = opened(explore(net, *data, language="zh", title="").save(tmp_path / "zh.html"))
     assert page.locator("#title").inner_text() == "走进你的网络"
 
 
@@ -753,6 +846,19 @@ def test_the_notebooks_frame_is_alive_and_can_reach_nothing_around_it(net, data,
     assert reached == "refused"
 
 
+@pytest.mark.browser
+def test_the_notebooks_frame_has_room_for_a_lenet(net, data, opened, tmp_path):
+    path = tmp_path / "notebook.html"
+    path.write_text(notebook_around(explore(net, *data)), encoding="utf-8")
+    frame = opened(path, in_frame=1)
+    for width in list(document.HEIGHTS)[1:]:
+        frame.page.set_viewport_size({"width": width, "height": 900})
+        until(frame, f"innerWidth === {width} && innerHeight === {document.HEIGHTS[width]}")
+        for layer, index in ((0, 0), (1, 0), (4, 0), (8, 0), (12, 0)):
+            frame.evaluate("(unit) => lenet.pin(unit)", {"layer": layer, "index": index})
+            assert frame.evaluate("document.documentElement.scrollHeight - innerHeight") <= 0, (width, layer)
+
+
 # What surrounds an output elsewhere: VS Code's policy for what notebooks show, and Colab's frame around each output.
 VS_CODE = """<meta http-equiv="Content-Security-Policy" content="default-src 'none'; script-src 'unsafe-inline'
     'unsafe-eval'; style-src 'unsafe-inline'; img-src https: http: data:; font-src https:; connect-src https:;
@@ -779,7 +885,7 @@ def test_without_scripts_a_picture_stands_in(where, net, data, opened, tmp_path)
     path, shown = tmp_path / "page.html", explore(net, *data)
     html = notebook_around(shown) if where == "the notebook" else shown.html
     # Chromium begins a frame of its own process before it hears that scripts are off: there the sandbox forbids them.
-    path.write_text(html.replace('sandbox="allow-scripts ', 'sandbox="'), encoding="utf-8")
+    path.write_text(html.replace('sandbox="allow-scripts"', "sandbox"), encoding="utf-8")
     page = opened(path, java_script_enabled=False)
     image = page.get_by_alt_text("The network's answer to picture 0")
     assert image.bounding_box()["width"] > 700
@@ -811,7 +917,7 @@ def test_the_bundle_has_html_a_picture_and_a_description(net, data):
     assert bundle["text/plain"].startswith("The network's answer to picture 0: ")
     assert "convolution 6 x 28 x 28" in bundle["text/plain"]
     alt = re.search(r'<img [^>]*alt="([^"]*)"', bundle["text/html"])[1]
-    assert len(alt) > 100 and 'sandbox="allow-scripts allow-downloads"' in bundle["text/html"]
+    assert len(alt) > 100 and 'sandbox="allow-scripts"' in bundle["text/html"]
 
 
 def test_the_picture_tells_the_answer_of_pytorch(net, data):
@@ -878,6 +984,12 @@ def test_saving_replaces_a_file_whole_or_not_at_all(net, data, tmp_path, monkeyp
     assert os.listdir(tmp_path) == ["lenet.html"]
 
 
+def test_a_folder_that_is_not_there_is_told_by_the_files_own_name(net, data, tmp_path):
+    with pytest.raises(FileNotFoundError) as told:
+        explore(net, *data).save(tmp_path / "missing" / "lenet.html")
+    assert told.value.filename == str(tmp_path / "missing" / "lenet.html")
+
+
 def disk_full(path, *args, **kwargs):
     path.touch()
     raise OSError("the disk is full")
@@ -931,6 +1043,7 @@ def test_what_cannot_be_shown_is_refused(arguments, message):
     [
         ({"names": ["a", "b"]}, "10 texts, one a class"),
         ({"names": [None] * 10}, "10 texts"),
+        ({"names": 5}, "10 texts, one a class, got 5"),
         ({"language": "fr"}, "one of en, zh, got 'fr'"),
         ({"title": 3}, "title to be a text"),
     ],

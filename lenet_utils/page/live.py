@@ -1,6 +1,7 @@
 """`explore`, and the page that it returns."""
 
 import base64
+import errno
 import functools
 import os
 import pathlib
@@ -62,6 +63,8 @@ class LivePage:
     def save(self, path):
         """Write the page to `path`, whole or not at all, and return the path."""
         path = pathlib.Path(path)
+        if not path.parent.is_dir():
+            raise FileNotFoundError(errno.ENOENT, "No such folder to save the page in", str(path))
         unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
         try:
             unfinished.write_text(self.html, encoding="utf-8", newline="\n")

@@ -1,8 +1,9 @@
 // All layers at a glance: a block for each, with its maps or units, and what the unit at hand sees in them.
 
+import { inNet } from "./explain.js";
 import { argmax, asMaps, place, receptiveFields, softmax } from "./layers.js";
 import { long, percent, rough, say, short } from "./words.js";
-import { make, refill } from "./dom.js";
+import { forBrowser, make, refill } from "./dom.js";
 import { across, colourAt, cover, drawnAt, greyAt, layout, paint, ROOM, scaleOf, unitAt } from "./draw.js";
 
 /** The name of a layer for people: "Convolution"; one that does nothing keeps PyTorch's name. */
@@ -66,18 +67,24 @@ function groups(app, blocks) {
   return list;
 }
 
+/** 1 where the picture is not a layer of the net: then it does not count. */
+function added(app) {
+  return app.layers[0].path === "" ? 1 : 0;
+}
+
 function frame(app, at, ...content) {
   const layer = app.layers[at];
   const text = say("layer", {
     name: layerName(layer),
     shape: shapeText(layer),
-    number: at + 1,
-    count: app.layers.length,
+    number: at + 1 - added(app),
+    count: app.layers.length - added(app),
   });
   return make(
     "div",
     { class: `layer ${layer.kind}`, role: "group", "aria-label": text, "data-layer": at },
     make("div", { class: "layer-name", title: layer.name }, layerName(layer)),
+    layer.path ? make("div", { class: "layer-path" }, inNet(layer)) : null,
     make("div", { class: "layer-shape" }, shapeText(layer)),
     ...content,
   );
@@ -272,8 +279,7 @@ function listen(app, root) {
     if (unit) app.pin(unit, { focus: true });
   };
   root.onkeydown = (event) => {
-    const unit =
-      event.target.matches('[role="slider"]') && !event.ctrlKey && !event.altKey && !event.metaKey && moved(app, event);
+    const unit = event.target.matches('[role="slider"]') && !forBrowser(event) && moved(app, event);
     if (!unit) return;
     event.preventDefault();
     app.pin(unit, { focus: true });

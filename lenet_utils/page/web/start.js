@@ -5,7 +5,6 @@ import { languages, learnWords, percent, say, speak, spoken } from "./words.js";
 import { find, make, refill, rove, segmented } from "./dom.js";
 import { learnColours } from "./draw.js";
 import { copyLayers } from "./edits.js";
-import { countParameters } from "./explain.js";
 import { buildChanges } from "./changes.js";
 import { buildNetwork, otherLayer } from "./network.js";
 import { buildPanel } from "./panel.js";
@@ -21,6 +20,7 @@ const app = {
   names: () => packed.names ?? say("classes").split("|"),
   source: { kind: "picture", index: 0, label: packed.labels[0] },
   pixels: null,
+  awaited: null, // the file that is being read, until something else is shown
   outputs: [],
   answers: [], // to each test picture, with the network as it is now
   answersTrained: [],
@@ -76,6 +76,7 @@ function choose(index) {
 
 /** Another picture: `pixels` are 784 numbers from 0 to 1. */
 function show(pixels, source) {
+  app.awaited = null;
   app.pixels = pixels;
   app.source = source;
   views.picture.mark();
@@ -109,12 +110,11 @@ function change(words, edit) {
 function restore() {
   app.layers = copyLayers(trained);
   app.changes = [];
-  rebuild();
   changed();
 }
 
 function changed() {
-  compute();
+  app.outputs = forward(app.layers, app.pixels);
   rebuild();
   judgeAll();
 }
@@ -146,6 +146,7 @@ function paintAll() {
 }
 
 function select() {
+  find("page").classList.toggle("pointing", app.hovered !== null); // then steps and zeroing are about another unit
   views.picture.select();
   views.network.select();
   views.panel.select();
@@ -211,11 +212,11 @@ function showScore() {
 /** Build every view anew: at the start, in another language, after a change of the net. */
 function rebuild() {
   views?.panel.stop(); // a panel that plays would play on, out of reach
-  document.title = packed.title ?? say("title");
+  document.title = packed.title || say("title");
   find("title").textContent = document.title;
   find("about").textContent = say("about", {
-    layers: trained.length,
-    parameters: countParameters(trained).toLocaleString("en"),
+    layers: trained.filter((layer) => layer.path).length, // without a picture in front of them
+    parameters: packed.parameters.toLocaleString("en"),
   });
   for (const element of document.querySelectorAll("[data-say]")) element.textContent = say(element.dataset.say);
   for (const element of document.querySelectorAll("[data-label]"))
