@@ -831,6 +831,7 @@ def test_no_request_leaves_the_page(browser, saved):
 
 def test_the_modules_use_nothing_that_could_run_or_fetch_text():
     code = "".join(path.read_text(encoding="utf-8") for path in WEB.glob("*.js"))
+    code = code.replace('"net.eval()"', "")  # what the page writes for PyTorch
     for word in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "Function(", "fetch(",
                  "XMLHttpRequest", "WebSocket", "import(", "http:", "https:", "localStorage"):  # fmt: skip
         assert word not in code.replace("http://www.w3.org/2000/svg", ""), word
@@ -985,9 +986,8 @@ def test_saving_replaces_a_file_whole_or_not_at_all(net, data, tmp_path, monkeyp
 
 
 def test_a_folder_that_is_not_there_is_told_by_the_files_own_name(net, data, tmp_path):
-    with pytest.raises(FileNotFoundError) as told:
+    with pytest.raises(FileNotFoundError, match=r"missing to save lenet\.html in"):
         explore(net, *data).save(tmp_path / "missing" / "lenet.html")
-    assert told.value.filename == str(tmp_path / "missing" / "lenet.html")
 
 
 def disk_full(path, *args, **kwargs):

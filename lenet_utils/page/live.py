@@ -1,7 +1,6 @@
 """`explore`, and the page that it returns."""
 
 import base64
-import errno
 import functools
 import os
 import pathlib
@@ -64,7 +63,7 @@ class LivePage:
         """Write the page to `path`, whole or not at all, and return the path."""
         path = pathlib.Path(path)
         if not path.parent.is_dir():
-            raise FileNotFoundError(errno.ENOENT, "No such folder to save the page in", str(path))
+            raise FileNotFoundError(f"expected a folder {path.parent} to save {path.name} in, got none")
         unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
         try:
             unfinished.write_text(self.html, encoding="utf-8", newline="\n")

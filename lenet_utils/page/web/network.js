@@ -1,10 +1,10 @@
 // All layers at a glance: a block for each, with its maps or units, and what the unit at hand sees in them.
 
-import { inNet } from "./explain.js";
 import { argmax, asMaps, place, receptiveFields, softmax } from "./layers.js";
 import { long, percent, rough, say, short } from "./words.js";
 import { forBrowser, make, refill } from "./dom.js";
 import { across, colourAt, cover, drawnAt, greyAt, layout, paint, ROOM, scaleOf, unitAt } from "./draw.js";
+import { inNet } from "./explain.js";
 
 /** The name of a layer for people: "Convolution"; one that does nothing keeps PyTorch's name. */
 export function layerName(layer) {
