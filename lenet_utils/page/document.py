@@ -67,7 +67,7 @@ def document(packed, title, still=""):
 
 # The frame's height from each width of the notebook's output on, in CSS pixels. A frame cannot grow with its content
 # without a script around it: from 640 on this is what a LeNet needs, below it a window to scroll in, as on a phone.
-HEIGHTS = {0: 800, 640: 2740, 700: 2520, 720: 2300, 1000: 2200, 1080: 1700, 1260: 1480, 1840: 1740}
+HEIGHTS = {0: 800, 640: 2820, 700: 2590, 720: 2340, 1000: 2200, 1080: 1740, 1260: 1500, 1840: 1770}
 
 
 def embedded(page, still):
@@ -90,4 +90,4 @@ FRAME = """<style>
 html[theme="dark"] .lenet-page iframe {{ color-scheme: dark }}
 </style>
 <div class="lenet-page"><div>{still}
-<iframe title="LeNet" sandbox="allow-scripts allow-downloads" srcdoc="{page}"></iframe></div></div>"""
+<iframe title="LeNet" sandbox="allow-scripts" srcdoc="{page}"></iframe></div></div>"""

@@ -29,6 +29,7 @@ def pack(net, images, labels, names, title, language):
         "pictures": pack_images(images),
         "labels": labels.tolist(),
         "names": check_names(names, layers[-1]["shape"][0]),
+        "parameters": sum(p.numel() for p in net.parameters()),
         "title": title,
         "language": language,
     }
@@ -90,10 +91,10 @@ def check_names(names, count):
     """The names of the classes; None where they are Fashion-MNIST's, which the page knows in each of its languages."""
     if names is None:
         return None if count == len(LABELS) else [str(i) for i in range(count)]
-    names = list(names)
-    if len(names) != count or not all(isinstance(name, (str, numbers.Number)) for name in names):
+    texts = list(names) if hasattr(names, "__iter__") else []
+    if len(texts) != count or not all(isinstance(text, (str, numbers.Number)) for text in texts):
         raise ValueError(f"expected names to be {count} texts, one a class, got {names!r}")
-    return [str(name) for name in names]
+    return [str(text) for text in texts]
 
 
 def pack_images(images):

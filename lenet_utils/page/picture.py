@@ -10,6 +10,8 @@ from .document import words
 
 BLUE, MIDDLE, ORANGE = "#1b58b0", "#f4f2ee", "#c25400"  # as in page.css
 
+LETTERS, BARS = 20, 15  # of a name, and of classes, for which there is room
+
 
 def draw_still(net, image, packed):
     """A matplotlib figure of all layers for `image` `(1, 1, 28, 28)`, and its description in words.
@@ -25,6 +27,7 @@ def draw_still(net, image, packed):
     description = describe(headline(names, shares, label), packed["layers"])
     if not all(map(can_be_drawn, names)):
         names = [f"class {i}" for i in range(len(names))]
+    names = [name if len(name) <= LETTERS else f"{name[: LETTERS - 1]}…" for name in names]
     title = headline(names, shares, label)
     figure = Figure(figsize=(13, 3.2), layout="constrained")
     figure.suptitle(title, fontsize=13, parse_math=False)
@@ -62,7 +65,7 @@ def all_outputs(net, image, layers):
     outputs = [X] if layers[0]["path"] == "" else []
     with evaluation_mode(net), torch.no_grad():
         for _, layer in leaves(net):
-            X = layer.forward(X)
+            X = layer.forward(X.clone())  # ReLU(inplace=True) would write over what is kept
             outputs.append(X)
     return [X[0].cpu().float().numpy() for X in outputs]
 
@@ -76,7 +79,8 @@ def headline(names, shares, label):
 def describe(title, layers):
     maps = [f"{words()['en']['kind.' + layer['kind']].lower()} {' x '.join(map(str, layer['shape']))}"
             for layer in layers if layer["kind"] != "identity"]  # fmt: skip
-    return f"{title}. The values of all layers for it, from left to right: {', '.join(maps)}; a bar for each class."
+    bars = "a bar for each class" if layers[-1]["shape"][0] <= BARS else f"bars for the {BARS} likeliest classes"
+    return f"{title}. The values of all layers for it, from left to right: {', '.join(maps)}; {bars}."
 
 
 def draw_layer(axes, layers, i, values):
@@ -106,12 +110,12 @@ def colours():
 
 
 def mosaic(values):
-    """Maps side by side with a gap of one cell between them; a row of units folded into a block."""
-    if values.ndim == 1:
+    """Maps side by side with a gap of one cell between them; what has no maps of several cells folded into a block."""
+    if values.size == len(values):
         width = max(w for w in range(1, math.isqrt(len(values)) + 1) if len(values) % w == 0)
         return values.reshape(-1, width)
     maps, rows, columns = values.shape
-    across = 1 if maps <= 3 else 2 if maps <= 8 else math.ceil(maps / 4)
+    across = 1 if maps <= 3 else 2 if maps <= 8 else math.ceil(maps**0.5)
     whole = np.full((math.ceil(maps / across) * (rows + 1) - 1, across * (columns + 1) - 1), np.nan)
     for i, one in enumerate(values):
         top, left = i // across * (rows + 1), i % across * (columns + 1)
@@ -120,9 +124,10 @@ def mosaic(values):
 
 
 def draw_bars(axes, names, shares):
-    best = shares.argmax()
-    axes.barh(range(len(names)), shares, color=[ORANGE if i == best else "#9aa0a6" for i in range(len(names))])
-    axes.set_yticks(range(len(names)), names, fontsize=8, parse_math=False)
+    """A bar for each class, or for the likeliest ones, in their order."""
+    shown = np.sort(np.argsort(-shares, kind="stable")[:BARS])
+    axes.barh(range(len(shown)), shares[shown], color=[ORANGE if i == shares.argmax() else "#9aa0a6" for i in shown])
+    axes.set_yticks(range(len(shown)), [names[i] for i in shown], fontsize=8, parse_math=False)
     axes.set(xlim=(0, 1), xlabel="probability")
     axes.invert_yaxis()
     axes.spines[["top", "right"]].set_visible(False)

@@ -36,16 +36,16 @@ def read_net(net, images):
 
 
 def leaves(net, path=""):
-    """The layers of nested Sequentials in the order of their calls, each with its path: "1", or "0.2" inside one."""
+    """The layers of nested Sequentials in the order of their calls, each with its path: "1", or "0.2" for net[0][2]."""
     if not does_what(net, nn.Sequential):
         raise ValueError(
             f"expected a torch.nn.Sequential, whose layers can be read in their order, got {type(net).__name__}"
         )
-    for name, layer in net._modules.items():  # named_children would leave out a layer that is called again
+    for i, layer in enumerate(net):  # not its names: a slice of a net keeps the old numbers
         if does_what(layer, nn.Sequential):
-            yield from leaves(layer, f"{path}{name}.")
+            yield from leaves(layer, f"{path}{i}.")
         else:
-            yield path + name, layer
+            yield f"{path}{i}", layer
 
 
 def does_what(layer, kind):
@@ -55,7 +55,7 @@ def does_what(layer, kind):
 
 def step(path, layer, X):
     try:
-        return layer.forward(X)  # not layer(X): the learner's hooks need not hear of it
+        return layer.forward(X)  # not layer(X), whose hooks may change it: read_net wants to notice
     except RuntimeError as error:
         raise ValueError(
             f"expected layer {path}, {type(layer).__name__}, to take what comes before it, of shape {tuple(X.shape)}, "
@@ -103,7 +103,9 @@ def expect(path, layer, what, condition):
 
 
 def pair(size):
-    return list(size) if isinstance(size, (tuple, list)) else [size, size]
+    """Both of two sizes, of which PyTorch takes one for both: 2, or [2]."""
+    size = list(size) if isinstance(size, (tuple, list)) else [size]
+    return size * 2 if len(size) == 1 else size
 
 
 def read_conv(path, layer, before, after, numbers):

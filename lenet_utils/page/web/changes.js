@@ -2,7 +2,8 @@
 
 import { alternatives, addNoise, ACTIVATIONS, dice, POOLINGS, zeroFilter } from "./edits.js";
 import { find, make, refill, segmented } from "./dom.js";
-import { layerName, unitName } from "./network.js";
+import { inNet } from "./explain.js";
+import { unitName } from "./network.js";
 import { say } from "./words.js";
 
 let throws = 0; // of the dice: each addition of noise is another one, and the first is the same in every room
@@ -12,10 +13,15 @@ export function buildChanges(app) {
   find("add-noise").onclick = () => changeLayers(app, scope, noise(app, scope));
   find("zero").onclick = () =>
     app.change(zeroWords(app), () => zeroFilter(app.layers[app.pinned.layer], filterOf(app)));
-  find("restore").onclick = () => app.restore();
+  find("restore").onclick = () => {
+    app.restore();
+    find("change-title").focus({ preventScroll: true }); // the button has become disabled, which would lose the focus
+  };
   const refresh = () => {
     const strength = find("noise");
-    find("noise-value").textContent = `${Math.round(100 * strength.value)} %`;
+    const percent = `${Math.round(100 * strength.value)} %`;
+    find("noise-value").textContent = percent;
+    strength.setAttribute("aria-valuetext", percent);
     refill(find("scope"), scopeChooser(scope, refresh));
     refill(find("kinds"), ...[POOLINGS, ACTIVATIONS].map((kinds) => kindsRow(app, scope, kinds)));
     refreshZero(app);
@@ -55,9 +61,8 @@ function refreshZero(app) {
 function zeroWords(app) {
   const { layer: at, index } = app.pinned;
   const layer = app.layers[at];
-  const name = layerName(layer);
-  if (layer.kind === "conv") return say("zero.filter", { filter: filterOf(app), name, number: at });
-  return say("zero.unit", { unit: unitName(app, at, index), name, number: at });
+  if (layer.kind === "conv") return say("zero.filter", { filter: filterOf(app), where: inNet(layer) });
+  return say("zero.unit", { unit: unitName(app, at, index), where: inNet(layer) });
 }
 
 function chosen(app, scope, fits) {
@@ -78,7 +83,7 @@ function noise(app, scope) {
 }
 
 function changeLayers(app, scope, { layers, words, edit }) {
-  const where = scope.all ? say("change.all") : `${layerName(layers[0])} ${app.layers.indexOf(layers[0])}`;
+  const where = scope.all ? say("change.all") : inNet(layers[0]);
   app.change(words(where), () => layers.forEach(edit));
 }
 

@@ -35,6 +35,11 @@ export function refill(element, ...children) {
   if (key) element.querySelector(`[data-key="${CSS.escape(key)}"]`)?.focus({ preventScroll: true });
 }
 
+/** Whether a key is the browser's: Alt and an arrow leads back, Ctrl and Home to the top. */
+export function forBrowser(event) {
+  return event.ctrlKey || event.altKey || event.metaKey;
+}
+
 /** One tab stop for a group of buttons; arrow keys, Home and End move between them. */
 export function rove(group, selector, onMove = () => {}) {
   group.addEventListener("keydown", (event) => {
@@ -48,7 +53,7 @@ export function rove(group, selector, onMove = () => {}) {
       Home: 0,
       End: items.length - 1,
     }[event.key];
-    if (now < 0 || next === undefined) return;
+    if (now < 0 || next === undefined || forBrowser(event)) return;
     event.preventDefault();
     const item = items[(next + items.length) % items.length];
     item.focus();

@@ -103,6 +103,15 @@ export function layout(shape) {
   return { maps: 1, rows: Math.ceil(shape[0] / folded), columns: folded };
 }
 
+export const ROOM = 252; // pixels that a phone of 320 leaves for a layer, nearly
+const GAP = 4; // between maps, as in page.css
+
+/** How many maps stand side by side, each `width` pixels wide: about as many as below each other, where there is room. */
+export function across(maps, width) {
+  if (maps <= 8) return maps <= 3 ? 1 : 2;
+  return Math.min(Math.ceil(Math.sqrt(maps)), Math.floor((ROOM + GAP) / (width + GAP)));
+}
+
 /** The width of the block that `count` units are folded into: its largest divisor that makes it no wider than high. */
 function folds(count) {
   const root = Math.floor(Math.sqrt(count));

@@ -1,6 +1,6 @@
 // One unit's number, taken apart: which numbers it is made of, and where it goes. No drawing here.
 
-import { argmax, asMaps, batchnormTerms, indexOf, place, poolWindow, softmax, windowCells } from "./layers.js";
+import { argmax, asMaps, indexOf, place, poolWindow, softmax, windowCells } from "./layers.js";
 import { ACTIVATIONS } from "./edits.js";
 
 /** What unit `index` of layer `at` is made of: {kind, value, ...}, with what each kind needs to be written out. */
@@ -69,7 +69,6 @@ function explainLinear(layer, x, index) {
 
 function explainNormalisation(layer, x, index) {
   const { map } = place(layer.shape.length === 3 ? layer.shape : [layer.shape[0], 1, 1], index);
-  const { scale, shift } = batchnormTerms(layer);
   return {
     before: x[index],
     mean: layer.mean[map],
@@ -77,14 +76,15 @@ function explainNormalisation(layer, x, index) {
     eps: layer.eps,
     factor: layer.weight ? layer.weight[map] : 1,
     summand: layer.bias ? layer.bias[map] : 0,
-    scale: scale[map],
-    shift: shift[map],
   };
 }
 
+/** With `less` taken off each score where `exp` would overflow, or give nothing but zeros: it cancels out. */
 function explainSoftmax(scores, index) {
-  const powers = Array.from(scores, Math.exp);
-  return { power: powers[index], sum: total(powers), share: softmax(scores)[index] };
+  const largest = Math.max(...scores);
+  const less = Math.abs(largest) > 700 ? largest : 0;
+  const powers = Array.from(scores, (score) => Math.exp(score - less));
+  return { less, power: powers[index], sum: total(powers), share: softmax(scores)[index] };
 }
 
 function total(values) {
@@ -119,21 +119,23 @@ function windowsWith(layer, next, at, index) {
   if (maps === 1 && windows === 1 && next.kind !== "conv") {
     return { layer: at + 1, units: "one", index: indexOf(next.shape, { map, row: inRows[0], column: inColumns[0] }) };
   }
-  return { layer: at + 1, units: "some", count: windows * maps, windows, maps };
+  return { layer: at + 1, units: "some", count: windows * maps };
 }
 
-/** How many numbers a trained layer has. */
-export function countParameters(layers) {
-  return layers.reduce((sum, layer) => sum + (layer.weight?.length ?? 0) + (layer.bias?.length ?? 0), 0);
+/** A layer as PyTorch finds it: net[3], or net[0][2] in a net of nets. */
+export function inNet(layer) {
+  return `net[${layer.path.replaceAll(".", "][")}]`;
 }
 
-/** The expression that gives the same number in PyTorch, where the layers' paths are plain indices. */
-export function inPyTorch(layers, at, index) {
+/** The expression that gives the same number for picture `number` of X in PyTorch, where no net is inside another. */
+export function inPyTorch(layers, at, index, number) {
   const layer = layers[at];
-  if (layer.path === "") return `X[0, ${Object.values(place(layer.shape, index)).join(", ")}]`;
-  if (!/^\d+$/.test(layer.path)) return null;
+  if (layer.path === "") return `X[${number}, ${Object.values(place(layer.shape, index)).join(", ")}]`;
+  if (layer.path.includes(".")) return null;
   const { map, row, column } = place(layer.shape, index);
   const position = layer.shape.length === 3 ? [map, row, column] : [index];
-  const whole = at === layers.length - 1 ? "net(X)" : `net[:${Number(layer.path) + 1}](X)`;
-  return `${whole}[0, ${position.join(", ")}]`;
+  const trains = layers.some(({ kind }) => kind === "identity" || kind === "batchnorm"); // else there are no two modes
+  const net = trains ? "net.eval()" : "net";
+  const part = at === layers.length - 1 ? net : `${net}[:${Number(layer.path) + 1}]`;
+  return `${part}(X[${number}:${number + 1}])[0, ${position.join(", ")}]`;
 }

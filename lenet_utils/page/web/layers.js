@@ -110,7 +110,7 @@ function normalise(layer, x) {
 }
 
 /** Batch normalisation of a trained net is one factor and one summand a map. */
-export function batchnormTerms(layer) {
+function batchnormTerms(layer) {
   const scale = Array.from(
     layer.variance,
     (variance, map) => (layer.weight ? layer.weight[map] : 1) / Math.sqrt(variance + layer.eps),

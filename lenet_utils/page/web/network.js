@@ -2,8 +2,9 @@
 
 import { argmax, asMaps, place, receptiveFields, softmax } from "./layers.js";
 import { long, percent, rough, say, short } from "./words.js";
-import { make, refill } from "./dom.js";
-import { colourAt, cover, drawnAt, greyAt, layout, paint, scaleOf, unitAt } from "./draw.js";
+import { forBrowser, make, refill } from "./dom.js";
+import { across, colourAt, cover, drawnAt, greyAt, layout, paint, ROOM, scaleOf, unitAt } from "./draw.js";
+import { inNet } from "./explain.js";
 
 /** The name of a layer for people: "Convolution"; one that does nothing keeps PyTorch's name. */
 export function layerName(layer) {
@@ -66,18 +67,24 @@ function groups(app, blocks) {
   return list;
 }
 
+/** 1 where the picture is not a layer of the net: then it does not count. */
+function added(app) {
+  return app.layers[0].path === "" ? 1 : 0;
+}
+
 function frame(app, at, ...content) {
   const layer = app.layers[at];
   const text = say("layer", {
     name: layerName(layer),
     shape: shapeText(layer),
-    number: at + 1,
-    count: app.layers.length,
+    number: at + 1 - added(app),
+    count: app.layers.length - added(app),
   });
   return make(
     "div",
     { class: `layer ${layer.kind}`, role: "group", "aria-label": text, "data-layer": at },
     make("div", { class: "layer-name", title: layer.name }, layerName(layer)),
+    layer.path ? make("div", { class: "layer-path" }, inNet(layer)) : null,
     make("div", { class: "layer-shape" }, shapeText(layer)),
     ...content,
   );
@@ -123,7 +130,7 @@ function mapsBlock(app, at) {
     ),
   );
   const grid = make("div", { class: "maps" }, ...elements);
-  grid.style.setProperty("--across", maps <= 3 ? 1 : maps <= 8 ? 2 : Math.ceil(maps / 4));
+  grid.style.setProperty("--across", across(maps, columns * cellSize(layer)));
   grid.style.setProperty("--rows", rows);
   grid.style.setProperty("--columns", columns);
   grid.style.setProperty("--cell", cellSize(layer));
@@ -144,9 +151,11 @@ function mapsBlock(app, at) {
 /** Pixels of the screen for one number: large where a layer has few of them. */
 function cellSize(layer) {
   if (layer.kind === "input") return 2;
-  if (layer.shape.length === 1) return layer.shape[0] > 200 ? 6 : 9;
-  const side = Math.max(...layer.shape.slice(1));
-  return Math.max(1, Math.round((layer.shape[0] > 8 ? 32 : 56) / side));
+  const [maps, side] = [layer.shape[0], Math.max(...layer.shape.slice(1))];
+  if (layer.shape.length === 1) {
+    return Math.max(1, Math.min(maps > 200 ? 6 : 9, Math.floor(ROOM / layout(layer.shape).columns)));
+  }
+  return Math.max(1, Math.round((maps > 64 ? 16 : maps > 8 ? 32 : 56) / side));
 }
 
 function paintLegend(element, { centre, reach }) {
@@ -162,7 +171,7 @@ function barsBlock(app, at) {
     make(
       "div",
       { class: "bar" },
-      make("span", { class: "bar-name" }, name),
+      make("span", { class: "bar-name" }, make("span", {}, name)),
       make("span", { class: "track" }, make("i")),
       make("span", { class: "bar-share" }),
     ),
@@ -270,11 +279,11 @@ function listen(app, root) {
     if (unit) app.pin(unit, { focus: true });
   };
   root.onkeydown = (event) => {
-    const unit =
-      event.target.matches('[role="slider"]') && !event.ctrlKey && !event.altKey && !event.metaKey && moved(app, event);
+    const unit = event.target.matches('[role="slider"]') && !forBrowser(event) && moved(app, event);
     if (!unit) return;
     event.preventDefault();
     app.pin(unit, { focus: true });
+    document.activeElement.scrollIntoView({ block: "nearest", inline: "nearest" }); // a click's unit is in sight already
   };
 }
 

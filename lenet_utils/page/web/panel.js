@@ -8,6 +8,7 @@ import { explain, goesTo, inPyTorch } from "./explain.js";
 import { layerColour, layerName, layerScale, unitName } from "./network.js";
 
 let shownMap = 0; // of a convolution's input: the one whose products are written out
+let lineOpen = false; // all products in one line
 
 export function buildPanel(app) {
   const steps = buildSteps(app);
@@ -27,7 +28,8 @@ function showUnit(app) {
   find("unit-title").textContent = say("unit.title", { name: layerName(layer), unit: unitName(app, at, index) });
   find("unit-value").textContent = `= ${long(facts.value)}`;
   find("readout").textContent = `${layerName(layer)} · ${unitName(app, at, index)} = ${short(facts.value)}`;
-  const code = app.changes.length || app.source.kind !== "picture" ? null : inPyTorch(app.layers, at, index);
+  const known = !app.changes.length && app.source.kind === "picture";
+  const code = known ? inPyTorch(app.layers, at, index, app.source.index) : null;
   find("unit-code").textContent = code ? say("code", { code }) : "";
   refill(find("where"), ...whereFigures(app, at, index, facts));
   find("unit-body").className = `unit-body ${facts.kind}`;
@@ -77,7 +79,7 @@ function whereFigures(app, at, index, facts) {
   const figures = [pictureFigure(app, at, index)];
   if (at > 0 && !facts.contributions) figures.push(inputFigure(app, at, index, inputMap(app, at, facts)));
   if (facts.contributions) figures.push(contributionFigure(app, at, facts));
-  if (at > 0 && at < app.layers.length - 1) figures.push(outputFigure(app, at, index, facts));
+  if (at > 0 && at < app.layers.length - 1) figures.push(outputFigure(app, at, index));
   return figures;
 }
 
@@ -222,7 +224,10 @@ function grid(caption, cells, columns, part, colour) {
   for (let i = 0; i < cells.length; i += columns) {
     rows.push(make("tr", {}, ...cells.slice(i, i + columns).map((cell) => gridCell(cell, part, colour))));
   }
-  return make("table", { class: "grid" }, make("caption", {}, caption), make("tbody", {}, ...rows));
+  const table = make("table", { class: "grid" }, make("caption", {}, caption), make("tbody", {}, ...rows));
+  table.style.setProperty("--columns", columns);
+  const scrolls = columns > 7 && { tabindex: 0, role: "group", "aria-label": caption, "data-key": part };
+  return make("div", { class: "grid-box", ...scrolls }, table);
 }
 
 function gridCell(cell, part, colour) {
@@ -294,7 +299,7 @@ function writtenOut(terms, facts) {
   const whole = `${text} + ${bracket(facts.bias ?? 0)} = ${long(facts.value)}`;
   return make(
     "details",
-    { class: "written", open: find("what").querySelector("details")?.open },
+    { class: "written", open: lineOpen, ontoggle: (event) => (lineOpen = event.target.open) },
     make("summary", { "data-key": "written" }, say("written", { count: terms.length })),
     make("p", { tabindex: 0, "data-key": "line" }, whole), // it scrolls: in Safari by keyboard only so
     make("p", { class: "hint" }, say("rounded")),
@@ -391,8 +396,9 @@ function restRow(rest) {
 }
 
 function writeSoftmax(facts) {
-  const { power, sum, share } = facts.softmax;
-  const text = `e^(${long(facts.value)}) / Σ e^z = ${tidy(power)} / ${tidy(sum)} = ${percent(share)}`;
+  const { less, power, sum, share } = facts.softmax;
+  const [score, each] = less ? [` − ${bracketLong(less)}`, `(z − ${bracketLong(less)})`] : ["", "z"];
+  const text = `e^(${long(facts.value)}${score}) / Σ e^${each} = ${tidy(power)} / ${tidy(sum)} = ${percent(share)}`;
   return labelled(say("softmax"), text);
 }
 
@@ -436,8 +442,9 @@ function writeFlatten(app, at, index, facts) {
 function writeNormalisation(app, at, index, facts) {
   const spread = `(${long(facts.before)} − ${bracketLong(facts.mean)}) / √(${long(facts.variance)} + ${facts.eps})`;
   const text = `${spread} × ${bracketLong(facts.factor)} + ${bracketLong(facts.summand)} = ${long(facts.value)}`;
+  const what = app.layers[at].shape.length === 1 ? say("unit", { index }) : say("map", facts.place);
   return [
-    sentence(say("batchnorm", { map: facts.place.map })),
+    sentence(say("batchnorm", { what })),
     make("p", { class: "numbers", "data-number": "value" }, text),
   ];
 }

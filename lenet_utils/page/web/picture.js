@@ -2,7 +2,7 @@
 
 import { receptiveFields } from "./layers.js";
 import { say } from "./words.js";
-import { find, make, refill } from "./dom.js";
+import { find, forBrowser, make, refill } from "./dom.js";
 import { cover, greyAt, paint } from "./draw.js";
 
 const SIDE = 28;
@@ -75,16 +75,16 @@ function listenToTools(app, pen) {
     file.value = ""; // so that the same file can be chosen again
   };
   const pad = find("pad");
-  pad.ondragover = (event) => event.preventDefault();
+  document.ondragover = document.ondrop = (event) => event.preventDefault(); // beside the pad it would open
   pad.ondrop = (event) => {
-    event.preventDefault();
     if (event.dataTransfer.files[0]) takeFile(app, event.dataTransfer.files[0]);
   };
 }
 
-/** Mouse, finger or stylus: each movement paints from the last point to the new one. */
+/** Mouse, stylus or the first finger: each movement paints from the last point to the new one. */
 function drawWithPointer(app, pad, pen) {
   let last = null;
+  let pointer = null; // the one that draws
   const point = (event) => {
     const box = pad.querySelector("canvas").getBoundingClientRect();
     return { x: ((event.clientX - box.left) / box.width) * SIDE, y: ((event.clientY - box.top) / box.height) * SIDE };
@@ -100,17 +100,20 @@ function drawWithPointer(app, pad, pen) {
     app.show(pixels, { kind: "drawn" });
   };
   pad.onpointerdown = (event) => {
-    if (event.button !== 0) return;
+    if (event.button !== 0 || !event.isPrimary) return;
     pad.setPointerCapture(event.pointerId);
+    pointer = event.pointerId;
     last = null;
     strokeTo([event]);
   };
   pad.onpointermove = (event) => {
-    if (!last || !pad.hasPointerCapture(event.pointerId)) return;
+    if (!last || event.pointerId !== pointer) return;
     const between = event.getCoalescedEvents?.() ?? [];
     strokeTo(between.length ? between : [event]);
   };
-  pad.onpointerup = pad.onpointercancel = () => (last = null);
+  pad.onpointerup = pad.onpointercancel = (event) => {
+    if (event.pointerId === pointer) last = null;
+  };
 }
 
 /** Arrow keys move the pen, Space puts a dot, Shift and an arrow key draw a line. */
@@ -123,7 +126,7 @@ function drawWithKeys(app, pad, pen) {
     const step = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1], " ": [0, 0] }[
       event.key
     ];
-    if (!step) return;
+    if (!step || forBrowser(event)) return;
     event.preventDefault();
     const from = { x: pen.column + 0.5, y: pen.row + 0.5 };
     pen.row = Math.max(0, Math.min(SIDE - 1, pen.row + step[0]));
@@ -157,12 +160,11 @@ function distanceToLine(point, from, to) {
 
 /** A picture file: it is read here and goes nowhere else. */
 async function takeFile(app, file) {
-  try {
-    const bitmap = await createImageBitmap(file);
-    app.show(toPixels(greyPicture(bitmap)), { kind: "file" });
-  } catch {
-    app.tell(say("file.bad", { name: file.name }));
-  }
+  app.awaited = file;
+  const bitmap = await createImageBitmap(file).catch(() => null);
+  if (app.awaited !== file) return; // something else was chosen meanwhile
+  if (bitmap) app.show(toPixels(greyPicture(bitmap)), { kind: "file" });
+  else app.tell(say("file.bad", { name: file.name }));
 }
 
 /** Brightness, 0 to 1, of a picture of at most 560 pixels a side, on white where it is transparent. */

@@ -5,7 +5,6 @@ import { languages, learnWords, percent, say, speak, spoken } from "./words.js";
 import { find, make, refill, rove, segmented } from "./dom.js";
 import { learnColours } from "./draw.js";
 import { copyLayers } from "./edits.js";
-import { countParameters } from "./explain.js";
 import { buildChanges } from "./changes.js";
 import { buildNetwork, otherLayer } from "./network.js";
 import { buildPanel } from "./panel.js";
@@ -21,6 +20,7 @@ const app = {
   names: () => packed.names ?? say("classes").split("|"),
   source: { kind: "picture", index: 0, label: packed.labels[0] },
   pixels: null,
+  awaited: null, // the file that is being read, until something else is shown
   outputs: [],
   answers: [], // to each test picture, with the network as it is now
   answersTrained: [],
@@ -76,6 +76,7 @@ function choose(index) {
 
 /** Another picture: `pixels` are 784 numbers from 0 to 1. */
 function show(pixels, source) {
+  app.awaited = null;
   app.pixels = pixels;
   app.source = source;
   views.picture.mark();
@@ -109,12 +110,11 @@ function change(words, edit) {
 function restore() {
   app.layers = copyLayers(trained);
   app.changes = [];
-  rebuild();
   changed();
 }
 
 function changed() {
-  compute();
+  app.outputs = forward(app.layers, app.pixels);
   rebuild();
   judgeAll();
 }
@@ -146,6 +146,7 @@ function paintAll() {
 }
 
 function select() {
+  find("page").classList.toggle("pointing", app.hovered !== null); // then steps and zeroing are about another unit
   views.picture.select();
   views.network.select();
   views.panel.select();
@@ -177,21 +178,23 @@ function announce(text) {
 
 let judging = null;
 
-/** Ask the network about all test pictures, a few at a time so that the page stays quick. */
+/** Ask the network about all test pictures, a few at a time so that the page stays quick; once, first, as trained. */
 function judgeAll() {
   clearTimeout(judging);
+  const layers = app.answersTrained.length ? app.layers : trained;
   const answers = [];
   const some = () => {
     const until = performance.now() + 8;
     while (answers.length < app.pictures.length && performance.now() < until) {
-      answers.push(argmax(forward(app.layers, app.pictures[answers.length]).pop()));
+      answers.push(argmax(forward(layers, app.pictures[answers.length]).pop()));
     }
     if (answers.length < app.pictures.length) {
       judging = setTimeout(some);
       return;
     }
+    if (layers === trained) app.answersTrained = answers;
+    if (layers === trained && app.changes.length) return judgeAll(); // somebody was quicker
     app.answers = answers;
-    if (!app.changes.length) app.answersTrained = answers;
     views.picture.mark();
     showScore();
   };
@@ -209,11 +212,11 @@ function showScore() {
 /** Build every view anew: at the start, in another language, after a change of the net. */
 function rebuild() {
   views?.panel.stop(); // a panel that plays would play on, out of reach
-  document.title = packed.title ?? say("title");
+  document.title = packed.title || say("title");
   find("title").textContent = document.title;
   find("about").textContent = say("about", {
-    layers: trained.length,
-    parameters: countParameters(trained).toLocaleString("en"),
+    layers: trained.filter((layer) => layer.path).length, // without a picture in front of them
+    parameters: packed.parameters.toLocaleString("en"),
   });
   for (const element of document.querySelectorAll("[data-say]")) element.textContent = say(element.dataset.say);
   for (const element of document.querySelectorAll("[data-label]"))
@@ -262,6 +265,12 @@ function start() {
   dark.onchange = () => setTheme(dark.matches ? "dark" : "light");
   find("theme").onclick = () => setTheme(document.documentElement.dataset.theme === "dark" ? "light" : "dark");
   setTheme(dark.matches ? "dark" : "light");
+  let theme = null; // on the screen, while paper has the light one
+  globalThis.onbeforeprint = () => {
+    theme = document.documentElement.dataset.theme;
+    setTheme("light");
+  };
+  globalThis.onafterprint = () => setTheme(theme);
   find("to-one").onclick = () => find("one").scrollIntoView();
   rove(find("pictures"), "button", (button) => button.click());
   app.pixels = app.pictures[0];
