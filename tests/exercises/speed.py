@@ -42,6 +42,8 @@ def conv_flop(conv, height, width):
 """
 
 
+ROUNDED = conv_flop("return 2 * places * conv.in_channels * kh * kw").replace("// s", "/ s")
+ROUNDED = ROUNDED.replace("(height", "round((height").replace("(width", "round((width").replace(" + 1", ") + 1")
 UNPADDED = "setattr(conv, 'padding', (0, 0)) or conv.padding"  # and so is the judge's, unless it has its own
 TEN = "for _ in range(10): gpu.run(0.003)"
 READ = "seconds = time.perf_counter() - start"
@@ -166,6 +168,7 @@ WRONG = {
         (conv_flop("return 2 * places * conv.in_channels * kh * kw + places"), "counts the bias"),
         (conv_flop("return 2 * places * conv.in_channels * kh * kw", padding="(0, 0)"), "look at the other arguments"),
         (conv_flop("return 2 * places * conv.in_channels * kh * kw", UNPADDED), "look at the other arguments"),
+        (ROUNDED, "look at the other arguments"),
         (conv_flop("return places"), "though this one is square"),
         (conv_flop("2 * places"), "returns nothing"),
         (conv_flop("return f'{2 * places} flop'"), "should be a number"),
@@ -183,6 +186,7 @@ RIGHT = {
                 "gpu.wait(); return seconds",
             ]
         ),
+        lying_clock([TEN, READ, "while time.perf_counter() < gpu.done_at: pass", "return seconds"]),
     ],
     "6.3": [
         a_pass("total += loss.detach() * len(y)", "batches.clear(); return (total / seen).item()"),

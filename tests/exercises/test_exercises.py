@@ -20,6 +20,7 @@ import pathlib
 import runpy
 
 import pytest
+import torch
 from exercise_cells import exercises, source
 
 from lenet_utils.exercises import engine
@@ -170,3 +171,11 @@ def test_windows_of_2_4_fit_whatever_is_drawn(monkeypatch):
     monkeypatch.setattr(shapes, "distinct", lambda low, high, count: [low, low + 1])
     shape, windows, _ = shapes.many_windows()
     assert len(shapes.shapes_by_torch(shape, windows)) == 4
+
+
+def test_rounding_shows_in_6_5_whatever_is_drawn(monkeypatch):
+    """Even where no other convolution leaves a pixel over."""
+    speed = importlib.import_module("lenet_utils.exercises.speed")
+    monkeypatch.setattr(speed, "random_convolution", lambda plain: (torch.nn.Conv2d(3, 4, 2), 9, 8))
+    rounded = runpy.run_path(str(HERE / "speed.py"))["ROUNDED"]
+    assert {v.kind for v in verdicts("6.5", rounded, draws=30)} == {"wrong"}
