@@ -272,7 +272,7 @@ def what_happened(error):
     """e.g. "ends in an error in your line 3, `y = x[4]`: IndexError: index 4 is out of bounds"."""
     place = learners_line(error)
     text = f"ends in an error{place}: {type(error).__name__}: {error}".rstrip(": .")
-    of_a_float = isinstance(error, TypeError) and "missing" not in str(error)  # that is told as many other things
+    of_a_float = isinstance(error, TypeError) and any(word in str(error) for word in ("float", "integer"))
     if of_a_float and "/" in place and "//" not in place:
         text += " (in Python `/` gives a number with a decimal point, and `//` a whole one)"  # PyTorch does not say it
     return text

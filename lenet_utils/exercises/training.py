@@ -209,14 +209,14 @@ def tensors_in(value):
 def evaluate_accuracy(function):
     seen, right = [64, 64, 7], [50, 31, 1]  # a fraction that rounding would change
     net, batches = scores_net(), [batch_with(n, r) for n, r in zip(seen, right)]
-    net.append(nn.Dropout(0.5)).append(nn.BatchNorm1d(10)).append(nn.BatchNorm1d(10))  # that tell the modes apart
-    net[-1].eval()  # frozen, on purpose
+    net.append(nn.Sequential(nn.Dropout(0.5), nn.BatchNorm1d(10), nn.BatchNorm1d(10)))  # that tell the modes apart
+    net[-1][-1].eval()  # frozen, on purpose
     modes, watch = [module.training for module in net.modules()], Watch(net)
-    before = state_of(net)
+    before = state_of(net, batches)
     with torch.enable_grad():
         got = attempt(function, net, batches, when="With batches of 64, 64 and 7")
         graphs = torch.is_grad_enabled()
-    after = state_of(net)
+    after = state_of(net, batches)
     came_back = [module.training for module in net.modules()]
     if watch.pictures == seen[0]:
         raise Wrong("It looks at the first batch only.")
@@ -241,6 +241,7 @@ def evaluate_accuracy(function):
         "weights": "The network comes back with other weights. A test only looks.",
         "learning": "The weights come back without `requires_grad`: who trains on learns nothing.",
         "hooks": "A hook of yours stays on the network, and will run whenever somebody uses it.",
+        "numbers": "Some numbers in the batches are other ones than before. A test only looks.",
     }.items():
         if after[name] != before[name]:
             raise Wrong(message)
@@ -255,12 +256,13 @@ def evaluate_accuracy(function):
     return "All batches, in evaluation mode, without a graph, and the modes are back."
 
 
-def state_of(net):
+def state_of(net, batches):
     """What a test should leave as it was, besides the modes."""
     return {
         "weights": [p.tolist() for p in net.parameters()],
         "learning": [p.requires_grad for p in net.parameters()],
         "hooks": [len(module._forward_hooks) for module in net.modules()],
+        "numbers": [(X.tolist(), y.tolist()) for X, y in batches],
     }
 
 
@@ -279,10 +281,14 @@ def confusion_matrix(function):
     times = torch.cat([torch.randint(2, 9, (19,)), torch.tensor([300])])
     pairs = pairs[torch.randperm(len(pairs))[:20]].repeat_interleave(times, dim=0)
     pairs = pairs[torch.randperm(len(pairs))]
-    batches = [(pictures_with(part[:, 1]), part[:, 0]) for part in pairs.split(32)]
+    batches = [(pictures_with(part[:, 1]), part[:, 0].clone()) for part in pairs.split(32)]
     net, truth = scores_net(), count_pairs(pairs)
     watch = Watch(net)
-    got = attempt(function, net, batches, 7, when="With seven classes")
+    got = attempt(function, net, list(batches), 7, when="With seven classes")
+    if not torch.is_grad_enabled():
+        raise Wrong("Afterwards graphs are switched off for everybody, and no `backward` works any more.")
+    if not torch.equal(torch.cat([y for _, y in batches]), pairs[:, 0]):
+        raise Wrong("It changes the labels that it was given; who gave them still needs them.")
     try:
         got = as_table(got).cpu()
     except (TypeError, ValueError, RuntimeError):

@@ -152,6 +152,13 @@ def test_an_error_is_told_with_the_learners_line(exercise):
     assert text == "It ends in an error in your line 4, `return y[1]`: IndexError: list index out of range."
 
 
+@pytest.mark.parametrize("line, noted", [("range(x / 2)", True), ("x / '2'", False), ("(x / 2, answer())", False)])
+def test_a_division_is_blamed_for_floats_only(exercise, line, noted):
+    exercise(lambda f: f(1))
+    text = judge("9.1", learner(f"def answer(x):\n    return {line}")["answer"]).text
+    assert "TypeError" in text and ("in Python `/` gives" in text) == noted
+
+
 def test_the_line_is_the_learners_even_where_a_library_fails(exercise):
     code = "import torch\ndef answer(x):\n    return torch.nn.Linear(2, 1)(x)"
     exercise(lambda f: attempt(f, torch.rand(1, 3), when="For three numbers"))

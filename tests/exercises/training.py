@@ -86,6 +86,15 @@ RESTORE = """    for module, mode in modes:
         module.training = mode
 """
 
+COUNT = "            right += (net(X).argmax(dim=1) == y).sum().item()\n"
+LABELS_LOST = """            y -= net(X).argmax(dim=1)
+            right += (y == 0).sum()
+"""
+BY_CHILDREN = """    for module, mode in modes:
+        if module is net or module in net.children():
+            module.train(mode)
+"""
+
 SHIFTED = f"""{RESTORE}    with torch.no_grad():
         for p in net.parameters():
             p += 1
@@ -118,6 +127,10 @@ def confusion_matrix(net, data_iter, num_classes=10):
 """
 ONE_BY_ONE = """            for label, answer in zip(y, answers):
                 table[label, answer] += 1
+"""
+PLACES_IN_LABELS = """            y *= num_classes
+            y += answers
+            table += y.bincount(minlength=num_classes**2).reshape(table.shape)
 """
 
 
@@ -231,6 +244,8 @@ WRONG = {
         (but(EVALUATE, (RESTORE, SHIFTED)), "other weights"),
         (but(EVALUATE, (RESTORE, RESTORE + "    torch.set_grad_enabled(False)\n")), "switched off"),
         (but(EVALUATE, ("    net.eval()\n", HOOKED)), "A hook"),
+        (but(EVALUATE, (RESTORE, BY_CHILDREN)), "on purpose"),
+        (but(EVALUATE, (COUNT, LABELS_LOST)), "in the batches"),
         (but(EVALUATE, ("right / seen", "100 * right / seen")), "per cent"),
         (but(EVALUATE, (".sum().item()", ".float().mean().item()"), ("len(y)", "1")), "one of 7 pictures"),
         (but(EVALUATE, ("right += ", "right = "), ("seen += ", "seen = ")), "last batch"),
@@ -257,6 +272,8 @@ WRONG = {
         (but(CONFUSION, ("+= 1", "+= 2")), "place by place"),
         (but(CONFUSION, ("torch.long", "torch.uint8")), "and then starts again"),
         (but(CONFUSION, ("torch.long", "torch.int8")), "and then starts again"),
+        (but(CONFUSION, (ONE_BY_ONE, PLACES_IN_LABELS)), "changes the labels"),
+        (but(CONFUSION, ("    return table", "    torch.set_grad_enabled(False)\n    return table")), "switched off"),
         (but(CONFUSION, ("return table", "return 'table'")), "no table"),
         (but(CONFUSION, ("return table", "return table, table.sum()")), "no table"),
         (
