@@ -63,6 +63,7 @@ WRONG = {
         ("answer = (1.9, 1.33)", "The first number is not the old time"),
         ("answer = 2.29", "two numbers in brackets"),
         ("answer = (1.33, 2.29)", "the other way round"),
+        ("answer = {2.29, 1.33}", "two numbers in brackets"),
         ("answer = (float('nan'), float('nan'))", "no number at all"),
     ],
     "6.2": [
@@ -114,7 +115,12 @@ WRONG = {
     ],
     "6.4": [
         (stopwatch(f"slow(), fast(); return sum({RATIOS}) / rounds"), "bad moment in one round"),
-        (stopwatch(f"return sorted({RATIOS})[rounds // 2]"), "isn't counted is missing"),
+        (stopwatch(f"return sorted({RATIOS})[rounds // 2]"), "is missing, or a round"),
+        (stopwatch(f"slow(), fast(); rounds -= 1; return min({RATIOS})"), "is missing, or a round"),
+        *(
+            (stopwatch(f"{first}; return min({RATIOS})").replace("function()", "function"), "brackets behind the names")
+            for first in ("pass", "slow(), fast()")
+        ),
         (
             stopwatch(
                 "slow(), fast(); a = [seconds(slow) for _ in range(rounds)]; b = [seconds(fast) for _ in range(rounds)]"
@@ -167,6 +173,7 @@ WRONG = {
         (conv_flop("return 2 * conv.weight.numel() * height * width"), "that goes in"),
         (conv_flop("return 2 * places * conv.in_channels * kh * kw + places"), "counts the bias"),
         (conv_flop("return 2 * places * conv.in_channels * kh * kw", padding="(0, 0)"), "look at the other arguments"),
+        (conv_flop("return 2 * places * conv.in_channels * kh * kh"), "look at the other arguments"),
         (conv_flop("return 2 * places * conv.in_channels * kh * kw", UNPADDED), "look at the other arguments"),
         (ROUNDED, "look at the other arguments"),
         (conv_flop("return places"), "though this one is square"),
