@@ -147,7 +147,7 @@ def attempt(function, *arguments, when):
     `when`: the case, as a beginning of a sentence, e.g. "With a batch of one".
     """
     if not callable(function):
-        raise Wrong(f"A function is asked for, and that is a {type(function).__name__}.")
+        raise Wrong(f"A function is asked for, and that is of the type `{type(function).__name__}`.")
     try:
         return returned(function(*arguments), f"{when} it")
     except (Wrong, NotTried):
