@@ -86,6 +86,7 @@ STUBS = {
     "described": 'def answer(x):\n    "Half of x."\n    pass',
     "class": "class answer:\n    def __init__(self, x): self.x = x\n    def half(self): ...",
     "layer": "import torch\nclass L(torch.nn.Module):\n    def forward(self, X): ...\nanswer = L()",
+    "decorated": "import torch\n@torch.no_grad()\ndef answer(x): ...",
     "part": "answer = {'a': 1, 'b': None}",
     "rest": "answer = (None, 2)",
 }
@@ -189,9 +190,12 @@ def test_stop_ends_an_endless_loop(exercise, capsys):
     assert not engine.wrong_tries["9.1"]
 
 
-def test_too_few_answers_in_the_check_cell(exercise):
+def test_too_few_answers_in_the_check_cell(exercise, capsys):
+    """It is no try, and brings no hint."""
     exercise(lambda small, large: "")
-    assert judge("9.1", 1) == Verdict("wrong", "The cell with the check should hand over, in this order: small, large.")
+    text = "✗ 9.1 Not yet. The cell with the check should hand over, in this order:\n  small, large.\n"
+    assert [said(capsys, 1) for _ in range(3)] == [text] * 3
+    assert not engine.wrong_tries["9.1"]
 
 
 def test_there_has_to_be_such_an_exercise():

@@ -125,6 +125,7 @@ def confusion_matrix(net, data_iter, num_classes=10):
                 table[label, answer] += 1
     return table
 """
+ZEROS = "torch.zeros(num_classes, num_classes, dtype=torch.long)"
 ONE_BY_ONE = """            for label, answer in zip(y, answers):
                 table[label, answer] += 1
 """
@@ -173,6 +174,10 @@ WRONG = {
             but(SOFTMAX, ("nn.Softmax(dim=1)", "nn.Softmax(dim=1)).append(nn.Softmax(dim=1)")),
             "not the softmax of the ten scores",
         ),
+        *(
+            (but(SOFTMAX, ("\nlowest", f"\nbroken[{i}] = nn.Identity()\nlowest")), "no longer LeNet")
+            for i in (2, 5, 9, 11)
+        ),
         (but(SOFTMAX, ("1.461", "0.0")), "far above"),
         (but(SOFTMAX, ("1.461", "2.303")), "knows nothing"),
         (but(SOFTMAX, ("1.461", "2.4612")), "of the sum alone"),
@@ -180,12 +185,16 @@ WRONG = {
         (but(SOFTMAX, ("1.461", "1.8")), "Give `cross_entropy` a perfect"),
     ],
     "3.3": [
-        (but(SUMS, ("v.detach()", "float(v)")), "Python would wait"),
-        (but(SUMS, ("v.detach()", "v.detach().cpu()")), "Python would wait"),
-        (but(SUMS, ("v.detach()", "v.detach().to('cpu')")), "Python would wait"),
-        (but(SUMS, ("v.detach()", "v.detach().to(device='cpu')")), "Python would wait"),
-        (but(SUMS, (VALUES, f"        print(values)\n{VALUES}")), "Python would wait"),
-        (but(SUMS, (VALUES, f"        print(f'{{values[0]:.3f}}')\n{VALUES}")), "Python would wait"),
+        (but(SUMS, ("v.detach()", "float(v)")), "would wait"),
+        (but(SUMS, ("v.detach()", "v.detach().cpu()")), "would wait"),
+        (but(SUMS, ("v.detach()", "v.detach().to('cpu')")), "would wait"),
+        (but(SUMS, ("v.detach()", "v.detach().to(device='cpu')")), "would wait"),
+        (but(SUMS, (VALUES, f"        print(values)\n{VALUES}")), "would wait"),
+        (but(SUMS, (VALUES, f"        print(f'{{values[0]:.3f}}')\n{VALUES}")), "would wait"),
+        *(
+            (but(SUMS, (VALUES, f"{VALUES}        [v.{read} for v in map(torch.as_tensor, values)]\n")), "would wait")
+            for read in ("equal(v + 1)", "allclose(v + 1)", "is_nonzero()", "nonzero()", "unique()")
+        ),
         (IN_PLACE, "in place"),
         (but(SUMS, ("return float", "float")), "Reading a sum returns nothing"),
         (but(SUMS, ("return float(self.values[i])", "return str(self.values[i])")), "What reading a sum gives"),
@@ -274,6 +283,7 @@ WRONG = {
         (but(CONFUSION, ("torch.long", "torch.int8")), "and then starts again"),
         (but(CONFUSION, (ONE_BY_ONE, PLACES_IN_LABELS)), "changes the labels"),
         (but(CONFUSION, ("    return table", "    torch.set_grad_enabled(False)\n    return table")), "switched off"),
+        (but(CONFUSION, (ZEROS, "[[0] * num_classes] * num_classes"), (", answer]", "][answer]")), "same list"),
         (but(CONFUSION, ("return table", "return 'table'")), "no table"),
         (but(CONFUSION, ("return table", "return table, table.sum()")), "no table"),
         (
