@@ -18,7 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from .. import ladder
 from ..train import SGD
-from .ask import as_number, between
+from .ask import as_number, between, complain_about_rounding
 from .engine import Wrong, attempt, exercise
 
 
@@ -327,6 +327,7 @@ def judge_stopwatch(got, clock, ratios, pace):
     middle = (ordered[rounds // 2] + ordered[-1 - rounds // 2]) / 2
     if math.isclose(got, middle, rel_tol=1e-6):
         return
+    complain_about_rounding(got, middle, within=1e-6 * middle)
     if math.isclose(1 / got if got else 0, middle, rel_tol=0.2):
         raise Wrong("That is how many times as long the fast one takes: turn the ratio round.")
     if rounds % 2 == 0 and any(math.isclose(got, ordered[i], rel_tol=1e-5) for i in (rounds // 2 - 1, rounds // 2)):

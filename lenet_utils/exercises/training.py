@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from ..model import lenet
-from .ask import as_number, as_table, between, expect_class, expect_number, innermost, run_net
+from .ask import as_number, as_table, between, complain_about_rounding, expect_class, expect_number, innermost, run_net
 from .engine import Wrong, attempt, exercise, returned
 
 
@@ -240,7 +240,9 @@ def evaluate_accuracy(function):
     if watch.training:
         raise Wrong("The network is in training mode during the test: dropout throws dice, and batch norm learns.")
     truth = sum(right) / sum(seen)
-    expect_number(as_number(got, "What your function returns"), truth - 1e-6, truth + 1e-6, {
+    got = as_number(got, "What your function returns")
+    complain_about_rounding(got, truth, within=1e-6)
+    expect_number(got, truth - 1e-6, truth + 1e-6, {
         sum(right): "That's the number of right answers, not the fraction.",
         100 * truth: "That's in per cent. A fraction lies between 0 and 1.",
         sum(r / n for r, n in zip(right, seen)) / 3: "It's a mean over the batches: one of 7 pictures counts for as "

@@ -146,6 +146,7 @@ WRONG = {
         ("how_much_faster = 2.5", "A function is asked for"),
         (stopwatch("slow(), fast(); return seconds(slow) / seconds(fast)"), "it calls `slow` 2 times"),
         (stopwatch(f"slow(), fast(); return {RATIOS}"), "should be a number"),
+        (stopwatch(f"import statistics; slow(), fast(); return round(statistics.median({RATIOS}), 2)"), "for rounding"),
         (stopwatch(f"slow(), fast(); sorted({RATIOS})"), "returns nothing"),
         (stopwatch(f"slow(), fast(); return sorted({RATIOS})[rounds // 2]"), "one of them only"),
         (stopwatch(f"slow(), fast(); return min({RATIOS})").replace("perf_counter", "process_time"), "another clock"),

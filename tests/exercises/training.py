@@ -244,7 +244,10 @@ WRONG = {
         (but(EVALUATE, ("right / seen", "right")), "number of right answers"),
         (but(EVALUATE, ("right / seen", "right, seen")), "What your function returns"),
         (but(EVALUATE, ("right / seen", "str(right / seen)")), "What your function returns"),
-        (but(EVALUATE, ("right / seen", "round(right / seen, 2)")), "not the fraction right"),
+        *(
+            (but(EVALUATE, ("right / seen", f"round(right / seen, {places})")), "right but for rounding")
+            for places in (2, 4)
+        ),
         (but(EVALUATE, ("argmax(dim=1)", "softmax(dim=0).argmax(dim=1)")), "not the fraction right"),
         (
             but(EVALUATE, ("inference_mode", "enable_grad"), ("net.eval()", "net.eval().requires_grad_(False)")),
