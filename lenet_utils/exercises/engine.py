@@ -126,7 +126,8 @@ def functions_of(answer):
     if inspect.isclass(answer):
         own = vars(answer)
         members = [own.get("forward")] if issubclass(answer, torch.nn.Module) else own.values()
-    return [inspect.unwrap(member) for member in members if inspect.isfunction(member)]  # as below `@torch.no_grad()`
+    undecorated = [inspect.unwrap(member) for member in members if inspect.isfunction(member)]  # of `@torch.no_grad()`
+    return list(filter(inspect.isfunction, undecorated))
 
 
 def does_nothing(function):

@@ -98,6 +98,7 @@ TRIED = {
     "two Nones": "answer = [None, None]",
     "layer": "import torch\nanswer = torch.nn.Linear(2, 1)",
     "class": "class answer: x = None",
+    "named as another": "import functools\n@functools.wraps(len)\ndef answer(x): return 1",
     "layer that resets nothing": "import torch\nclass L(torch.nn.Linear):\n    def reset_parameters(self): pass\n"
     "answer = L(2, 1)",
 }
