@@ -1,5 +1,6 @@
 """What the judges of several notebooks ask for: fresh random numbers, a number near another one, a net that runs."""
 
+import decimal
 import math
 import numbers
 
@@ -31,6 +32,8 @@ def as_number(value, what):
     """
     if math.prod(getattr(value, "shape", (0,))) == 1:
         value = value.item()
+    if isinstance(value, decimal.Decimal):
+        value = float(value)
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise Wrong(f"{what} should be a number, and is {value!r:.60}.")
     return value
@@ -50,6 +53,12 @@ def expect_number(value, low, high, kinds, otherwise):
         nearest = min(kinds, key=lambda typical: abs(value - typical))
         about = 3e-3 if low < high else 0  # a count is exact, and so are the wrong ones
         raise Wrong(kinds[nearest] if math.isclose(value, nearest, rel_tol=about, abs_tol=1e-3) else otherwise)
+
+
+def complain_about_rounding(value, truth, within):
+    """Raises Wrong where `value` is `truth` rounded to a few decimal places, and so not `within` reach of it."""
+    if abs(value - truth) > within and any(abs(value - round(truth, places)) < 1e-7 for places in range(2, 6)):
+        raise Wrong("It is right but for rounding: return it unrounded.")
 
 
 def expect_class(answer):

@@ -46,11 +46,26 @@ SYMPTOMS = {  # of each fault on the notebook's list, as far as they tell it fro
     "f": "if the labels belong to other pictures, there is nothing to learn but these pairs by heart: the test "
     "accuracy stays at that of guessing, with batches of any size",
     "g": "gradients that add up do no harm at the first step, and then more with every step",
-    "h": "what is learned by heart from few pictures still helps with others: the test accuracy would stand far above "
-    "that of guessing",
+    "h": "few pictures are soon learned by heart, and then the training loss is close to 0",
     "i": "with probabilities in place of logits, the loss cannot fall below 1.46, however many answers are right",
     "j": "if the test pictures have a part in it, the training loss changes as soon as they change, and not before",
 }
+
+IN_LOSSES = {  # where no test accuracy is drawn
+    "a": "whoever looks at the first test batch only still trains well: every training loss would be a healthy one",
+    "e": "if the weights never moved, the losses would only jitter about the first one, in both panels",
+    "f": "if the labels belong to other pictures, there is nothing to learn but these pairs by heart: the losses "
+    "would stay high in both panels",
+}
+FOR_PATIENTS = {  # by their faults: symptoms that other curves show
+    "g": IN_LOSSES | {"f": "if the labels belong to other pictures, the first loss would be another one already"},
+    "d": {"h": "what a net has learned by heart gives the same answers whenever it is asked; here the same weights get "
+               "several marks"},
+    "f": {"h": "what is learned by heart from few pictures still helps with others: the test accuracy would stand far "
+               "above that of guessing"},
+    "b": IN_LOSSES,
+    "j": IN_LOSSES,
+}  # fmt: skip
 
 
 def diagnose(letter, fault, loop):
@@ -61,7 +76,8 @@ def diagnose(letter, fault, loop):
     if named not in SYMPTOMS:
         raise Wrong(f"The diagnosis should be a letter of the list, from 'a' to 'j', and not {letter!r}.")
     if named != fault:
-        raise Wrong(f"The diagnosis is not ({named}): {SYMPTOMS[named]}. Hold that against the curves.")
+        symptoms = SYMPTOMS | FOR_PATIENTS.get(fault, {})
+        raise Wrong(f"The diagnosis is not ({named}): {symptoms[named]}. Hold that against the curves.")
     if not callable(loop):
         raise Wrong(f"The letter is right; the loop should be a function, as it was, and is {loop!r}.")
 

@@ -49,6 +49,7 @@ WIDTH = 76  # characters: JupyterLab breaks longer lines in the middle of a word
 SIGNS = {
     "right": "✓ {} Right.",
     "wrong": "✗ {} Not yet.",
+    "not handed over": "✗ {} Not yet.",  # no try, and no hint of the exercise would help
     "not tried": "… {} Not tried yet.",
     "stopped": "✗ {} Stopped.",
 }
@@ -125,7 +126,8 @@ def functions_of(answer):
     if inspect.isclass(answer):
         own = vars(answer)
         members = [own.get("forward")] if issubclass(answer, torch.nn.Module) else own.values()
-    return [member for member in members if inspect.isfunction(member)]
+    undecorated = [inspect.unwrap(member) for member in members if inspect.isfunction(member)]  # of `@torch.no_grad()`
+    return list(filter(inspect.isfunction, undecorated))
 
 
 def does_nothing(function):
@@ -147,7 +149,7 @@ def attempt(function, *arguments, when):
     `when`: the case, as a beginning of a sentence, e.g. "With a batch of one".
     """
     if not callable(function):
-        raise Wrong(f"A function is asked for, and that is a {type(function).__name__}.")
+        raise Wrong(f"A function is asked for, and that is of the type `{type(function).__name__}`.")
     try:
         return returned(function(*arguments), f"{when} it")
     except (Wrong, NotTried):
@@ -175,7 +177,7 @@ def judge(number, *answers):
         inspect.signature(task.judge).bind(*answers)
     except TypeError:
         names = ", ".join(inspect.signature(task.judge).parameters)
-        return Verdict("wrong", f"The cell with the check should hand over, in this order: {names}.")
+        return Verdict("not handed over", f"The cell with the check should hand over, in this order: {names}.")
     try:
         with undisturbed():
             return Verdict("right", task.judge(*map(copied, map(tried, answers))) or "")
@@ -218,8 +220,8 @@ def find(number):
 def undisturbed():
     """Within it random numbers are fresh, prints unseen, and new tensors single precision on the CPU, whatever was set.
 
-    After it everything that a judge may touch is as it was: the random state, the number of threads, grad mode, the
-    default type and device, matplotlib's settings and figures.
+    After it these are as they were: the random state, the number of threads, grad mode, the default type and device,
+    matplotlib's settings and figures.
     """
     threads, dtype, grad = torch.get_num_threads(), torch.get_default_dtype(), torch.is_grad_enabled()
     device = torch.get_default_device()
@@ -272,7 +274,8 @@ def what_happened(error):
     """e.g. "ends in an error in your line 3, `y = x[4]`: IndexError: index 4 is out of bounds"."""
     place = learners_line(error)
     text = f"ends in an error{place}: {type(error).__name__}: {error}".rstrip(": .")
-    of_a_float = isinstance(error, TypeError) and "missing" not in str(error)  # that is told as many other things
+    words = "float", "integer", "positional argument but"  # the last is PyTorch's, which takes four sizes for one
+    of_a_float = isinstance(error, TypeError) and any(word in str(error) for word in words)
     if of_a_float and "/" in place and "//" not in place:
         text += " (in Python `/` gives a number with a decimal point, and `//` a whole one)"  # PyTorch does not say it
     return text

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from ..data import read_split
 from ..trained import trained_lenet
-from .ask import as_number, between, choice, distinct, expect_number
+from .ask import as_number, between, choice, complain_about_rounding, distinct, expect_number
 from .engine import Wrong, attempt, exercise
 
 MAPS = {0: "picture", 2: "first maps", 3: "pooled", 5: "second maps", 6: "pooled again"}
@@ -155,7 +155,9 @@ def compare_silence(got, sent, net, k, X, y):
         raise Wrong(next(kinds, "Something else than map k alone, or another number than its mean, goes on."))
     accuracy = (net[3:](silenced(mean_of_map, original, k)).argmax(dim=1) == y).float().mean().item()
     # Rounded to three places it is right, too: one picture of 300 more would be 0.0033.
-    expect_number(as_number(got, "What your function returns"), accuracy - 6e-4, accuracy + 6e-4, {
+    got = as_number(got, "What your function returns")
+    complain_about_rounding(got, accuracy, within=6e-4)
+    expect_number(got, accuracy - 6e-4, accuracy + 6e-4, {
         accuracy * len(X): "The maps are right. Return the accuracy as a fraction, from 0 to 1.",
         accuracy * 100: "The maps are right. Return the accuracy as a fraction, from 0 to 1.",
     }, "The maps are right. What you return is not the share of right answers.")  # fmt: skip
@@ -204,6 +206,10 @@ def mean_of_place(maps, k):
     maps[:, k] = maps[:, k].mean(dim=0)
 
 
+def mean_before_sigmoid(maps, k):
+    maps[:, k] = maps[:, k].logit(eps=1e-7).mean().sigmoid()
+
+
 def picture_k(maps, k):
     maps[k] = maps[k].mean()
 
@@ -220,6 +226,7 @@ SILENCES = {
     "You write the mean of all six maps. The mean of the one that falls silent is meant.": mean_of_all,
     "You write another mean for every picture, so the map still tells light pictures from dark ones.": mean_of_picture,
     "You write another mean in every place: an average garment, and not one number everywhere.": mean_of_place,
+    "You take the mean before the sigmoid; behind it, the mean is another number.": mean_before_sigmoid,
     "You silence picture number k in all its maps, not map number k in all pictures.": picture_k,
     "You silence the five others.": others,
 }
@@ -300,7 +307,10 @@ MISTAKES = {
 
 
 def compare_errors(function, logits, labels, T):
-    got = attempt(function, logits.clone(), labels.clone(), T, when=f"At a temperature of {T:.1f}")
+    given = logits.clone()
+    got = attempt(function, given, labels.clone(), T, when=f"At a temperature of {T:.1f}")
+    if not torch.equal(given, logits):
+        raise Wrong("It changes the logits that it was given, so the next call starts from other ones.")
     got, truth = as_number(got, "What your function returns"), calibration_error(logits, labels, T)
     if abs(got - truth) < 1e-6:  # first: by chance, a mistake may make hardly any difference
         return
@@ -311,6 +321,7 @@ def compare_errors(function, logits, labels, T):
             raise Wrong(message)
     if abs(got - 100 * truth) < 1e-3:
         raise Wrong("That's in per cent; a fraction is asked for.")
+    complain_about_rounding(got, truth, within=1e-4)
     if abs(got - truth) > 1e-4:
         raise Wrong("On random answers the error is another number. Compare with the notebook's at a temperature of 1.")
 
@@ -451,15 +462,18 @@ def strangers(clothes, rng):
 
 def scores_of(function, net, known, X):
     torch.manual_seed(0)  # who draws some of the known ones draws the same each time
-    scores = attempt(function, copy.deepcopy(net), known.clone(), X.clone(), when=f"For {len(X)} pictures")
+    case, some = (
+        (f"For {len(X)} pictures", "some scores are") if len(X) > 1 else ("For one picture alone", "the score is")
+    )
+    scores = attempt(function, copy.deepcopy(net), known.clone(), X.clone(), when=case)
     try:
         scores = torch.as_tensor(scores).detach()
     except (TypeError, ValueError, RuntimeError):
         raise Wrong(f"It should return a tensor of scores, and it returns a {type(scores).__name__}.") from None
     if scores.shape != (len(X),):
-        raise Wrong(f"For {len(X)} pictures it should return {(len(X),)} scores, and it returns {tuple(scores.shape)}.")
+        raise Wrong(f"{case} it should return {(len(X),)} scores, and it returns {tuple(scores.shape)}.")
     if not scores.isfinite().all():
-        raise Wrong("Some scores are NaN or infinite.")
+        raise Wrong(f"{case}, {some} NaN or infinite.")
     return scores.float()
 
 

@@ -154,6 +154,8 @@ def refuses_others(net, height, width, count):
         ((width, height), "a single picture on its side"),
         ((height * width,), "a row without a batch"),
         ((2, count, height * width), "batches of rows"),
+        ((count, 1, height * width), "rows with a channel"),
+        ((count, 1, 1, height, width), "pictures with two channel axes"),
     ]
     for shape, name in others:
         try:

@@ -1,5 +1,6 @@
 """Exercises of notebook 2: the shape of every layer."""
 
+import math
 import numbers
 import re
 from unittest import mock
@@ -74,7 +75,7 @@ def twelve_classes(broken, complains):
         raise Wrong("More than one number of the network is different now. One is enough.")
     if any(getattr(a, "bias", None) is not None and getattr(b, "bias", None) is None for a, b in zip(old, new)):
         raise Wrong("A bias is gone as well. Change one number, and nothing else.")
-    if complains not in (True, False):
+    if math.prod(getattr(complains, "shape", ())) != 1 or complains not in (True, False):
         raise Wrong("The network is right. For the second answer, say True or False.")
     if complains:
         raise Wrong("The network is right. For the second answer, don't guess: compute the loss once.")
@@ -91,17 +92,21 @@ def twelve_classes(broken, complains):
 )
 def without_padding(net32):
     layers = innermost(net32)
-    if any(isinstance(layer, Reshape) for layer in layers):
+    if any(type(layer) is Reshape for layer in layers):
         raise Wrong("It contains `Reshape`, which accepts 28x28 only.")
     if any(set(sizes(layer, "padding")) - {0, "valid"} or "Pad" in type(layer).__name__ for layer in layers):
         raise Wrong("There is padding in it.")
     if any("Adaptive" in type(layer).__name__ or isinstance(layer, nn.Upsample) for layer in layers):
         raise Wrong("A layer of it forces the maps to a size. Let the windows do it.")
-    flattened = []
+    flattened, edges = [], []
     hooks = [
         layer.register_forward_pre_hook(lambda _, inputs: flattened.append(inputs[0].shape[-1]))
         for layer in layers
         if isinstance(layer, nn.Linear)
+    ] + [
+        layer.register_forward_pre_hook(lambda _, inputs: edges.append(inputs[0][..., 0]))
+        for layer in layers
+        if isinstance(layer, nn.Conv2d)
     ]
     X = torch.rand(between(2, 5), 1, 32, 32)
     try:
@@ -110,12 +115,20 @@ def without_padding(net32):
     finally:
         for hook in hooks:
             hook.remove()
+    if edges and not edges[0].any():
+        raise Wrong("The first convolution is shown a black border. Let the windows do it, without one.")
     if flattened[:1] != [400]:
         raise Wrong(f"The first linear layer reads {flattened[0] if flattened else 'nothing'}, not 400 numbers.")
     if y_hat.shape != (len(X), 10):
         raise Wrong(f"For {len(X)} pictures it should give {(len(X), 10)}, and it gives {tuple(y_hat.shape)}.")
     if [sizes(layer, "kernel_size")[0] for layer in layers if isinstance(layer, nn.Conv2d)] != [5, 5]:
         return "400 they are, by other windows than LeNet's. That one keeps its windows, and drops the padding."
+    if [sum(isinstance(layer, kind) for layer in layers) for kind in (nn.Sigmoid, nn.AvgPool2d, nn.Linear)] != [
+        4,
+        2,
+        3,
+    ]:
+        return "400 they are: it keeps the windows of LeNet, and drops the padding."
     return "This is how LeNet-5 was meant: the frame of two pixels was part of the picture."
 
 
@@ -141,6 +154,8 @@ def shapes_after(function):
         )
         if not isinstance(got, (list, tuple)) or len(got) != len(windows):
             raise Wrong("Expected a list with one shape for each window.")
+        if len(got) > 1 and isinstance(got[0], list) and all(mine is got[0] for mine in got):
+            raise Wrong("All shapes in your list are the same object, and every window changes it.")
         for mine, right, window in zip(got, expected, windows):
             compare_shapes(mine, right, window, kind)
     return "Thirteen lines of print-out, from one formula."

@@ -1,5 +1,6 @@
 """The exercises of notebook 6, As fast as the machine."""
 
+import bisect
 import contextlib
 import copy
 import itertools
@@ -17,7 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from .. import ladder
 from ..train import SGD
-from .ask import as_number
+from .ask import as_number, between, complain_about_rounding
 from .engine import Wrong, attempt, exercise
 
 
@@ -31,7 +32,7 @@ from .engine import Wrong, attempt, exercise
 )
 def longest_bar(answer):
     try:
-        first, second = map(float, [] if isinstance(answer, str) else answer)
+        first, second = map(float, [] if isinstance(answer, (str, set, dict)) else answer)  # a set has no order
     except (TypeError, ValueError):
         raise Wrong("That should be two numbers in brackets, with a comma between them.") from None
     if math.isnan(first) or math.isnan(second):
@@ -103,10 +104,18 @@ def lies(lying_clock):
     if not looks:
         raise Wrong(ANOTHER_CLOCK)
     laps = sum(looks[1::2]) - sum(looks[::2]) if len(looks) % 2 == 0 else 0.0  # one for each job, perhaps
-    spans = [laps, *(last - first for first, last in itertools.combinations(looks, 2))]
-    if not any(abs(span - seconds) < 2e-5 for span in spans):
+    if abs(laps - seconds) >= 2e-5 and not is_a_span(seconds, looks):
         raise Wrong("That is not the time, in seconds, between two looks at `time.perf_counter()`.")
     return seconds < truth / 10
+
+
+def is_a_span(seconds, looks):
+    """Whether two of the looks, in order, are `seconds` apart. Who waits by looking has a hundred thousand of them."""
+    for i, first in enumerate(looks, start=1):
+        last = bisect.bisect_left(looks, first + seconds - 2e-5, lo=i)
+        if last < len(looks) and looks[last] < first + seconds + 2e-5:
+            return True
+    return False
 
 
 class ShortJobs(ladder.ToyGPU):
@@ -263,14 +272,18 @@ def stopwatch(how_much_faster):
             try:
                 got = attempt(how_much_faster, slow, fast, rounds, when=f"With {rounds} rounds")
             except Wrong as wrong:
-                # By another clock, a real one, the functions take no time at all.
-                if isinstance(wrong.__cause__, ZeroDivisionError) and not clock.looks:
+                if not isinstance(wrong.__cause__, ZeroDivisionError):
+                    raise
+                if len(clock.calls) <= 2:  # before the rounds
+                    raise Wrong(NEVER_CALLED) from None
+                if not clock.looks:  # by another one, a real one, the functions take no time at all
                     raise Wrong(ANOTHER_CLOCK) from None
                 raise
         judge_stopwatch(got, clock, ratios, pace)
     return "With such a stopwatch you can measure on a busy machine."
 
 
+NEVER_CALLED = "Your rounds never call `slow` and `fast`: are there brackets behind the names?"
 ANOTHER_CLOCK = "It looks at another clock than `time.perf_counter()`, called by its full name."
 
 
@@ -300,7 +313,10 @@ def judge_stopwatch(got, clock, ratios, pace):
     rounds, ordered, calls = len(ratios), sorted(ratios), clock.calls
     for name, letter in ("slow", "s"), ("fast", "f"):
         if calls.count(letter) == rounds:
-            raise Wrong(f"It calls `{name}` only as often as there are rounds: the call that isn't counted is missing.")
+            raise Wrong(
+                f"With {rounds} rounds it calls `{name}` {rounds} times. It should be once more: the call that isn't "
+                "counted is missing, or a round."
+            )
         if calls.count(letter) != rounds + 1:
             raise Wrong(f"With {rounds} rounds it calls `{name}` {calls.count(letter)} times.")
     if any(set(calls[i : i + 2]) != {"s", "f"} for i in range(0, len(calls), 2)):
@@ -311,6 +327,7 @@ def judge_stopwatch(got, clock, ratios, pace):
     middle = (ordered[rounds // 2] + ordered[-1 - rounds // 2]) / 2
     if math.isclose(got, middle, rel_tol=1e-6):
         return
+    complain_about_rounding(got, middle, within=1e-6 * middle)
     if math.isclose(1 / got if got else 0, middle, rel_tol=0.2):
         raise Wrong("That is how many times as long the fast one takes: turn the ratio round.")
     if rounds % 2 == 0 and any(math.isclose(got, ordered[i], rel_tol=1e-5) for i in (rounds // 2 - 1, rounds // 2)):
@@ -334,7 +351,7 @@ def judge_stopwatch(got, clock, ratios, pace):
 )
 def flop_of_a_convolution(conv_flop):
     for i in range(6):
-        conv, height, width = random_convolution(plain=i == 0)
+        conv, height, width = random_convolution(plain=i == 0) if i != 1 else convolution_that_leaves_two()
         case = f"For {conv} and a picture of {height} x {width}"
         got = attempt(conv_flop, copy.deepcopy(conv), height, width, when=case)
         out = conv(torch.zeros(1, conv.in_channels, height, width))
@@ -352,17 +369,24 @@ def random_convolution(plain):
     return nn.Conv2d(*channels, (kh, kw), (sh, sw), padding), *random.sample(range(12, 30), 2)
 
 
+def convolution_that_leaves_two():
+    """A convolution whose last steps of 3 would lead two pixels short, both ways: to round, up or down, shows."""
+    kernel, padding = random.sample(range(2, 6), 2), (random.randrange(2), random.randrange(2, 4))
+    height, width = (k + 3 * between(4, 7) + 2 - 2 * p for k, p in zip(kernel, padding))
+    return nn.Conv2d(*random.sample(range(3, 9), 2), kernel, 3, padding), height, width
+
+
 def judge_flop(got, conv, count, height, width):
     truth = 2 * count * conv.weight[0].numel()
     text = f"For {conv} and a picture of {height} x {width} "
     got = as_number(got, text + "what it returns")
     if got == truth:
         return
-    if got == truth // 2:
+    is_plain = conv.kernel_size[0] == conv.kernel_size[1]  # elsewhere a wrong number may be one of these by chance
+    if is_plain and got == truth // 2:
         raise Wrong(text + "that is the number of multiply-adds; each of them is two operations.")
-    if got == truth // conv.in_channels:
+    if is_plain and got == truth // conv.in_channels:
         raise Wrong(text + "it looks at one of the channels below only.")
-    is_plain = conv.kernel_size[0] == conv.kernel_size[1]
     if is_plain and got == 2 * conv.weight.numel() * height * width:
         raise Wrong(text + "it takes the size of the picture that goes in for the size of what comes out.")
     if got == truth + count:

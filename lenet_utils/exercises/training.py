@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from ..model import lenet
-from .ask import as_number, as_table, between, expect_class, expect_number, innermost, run_net
+from .ask import as_number, as_table, between, complain_about_rounding, expect_class, expect_number, innermost, run_net
 from .engine import Wrong, attempt, exercise, returned
 
 
@@ -75,11 +75,13 @@ def softmax_twice(broken, lowest):
         if y_hat.min() >= 0 and y_hat.max() <= 1:
             raise Wrong("Each number lies between 0 and 1, but the ten don't add up to 1, as a softmax's do.")
         raise Wrong("What comes out are logits as before, and no probabilities.")
-    if sum(p.numel() for p in broken.parameters()) != sum(p.numel() for p in lenet().parameters()):
-        raise Wrong("There is a softmax at the end, but the rest is no longer LeNet.")
+    if {p.shape for p in broken.parameters()} != {p.shape for p in lenet().parameters()}:
+        raise Wrong(ANOTHER_REST)
     scores = [ten for ten in scores if ten.shape == y_hat.shape]
     if scores and not torch.allclose(y_hat, scores[-1].softmax(dim=1).to(y_hat), atol=1e-4):
         raise Wrong("Each ten add up to 1, but they are not the softmax of the ten scores of the last linear layer.")
+    if not torch.allclose(*scores_of_both(broken, torch.rand(5, 1, 28, 28)), atol=1e-4):
+        raise Wrong(ANOTHER_REST)
     expect_number(lowest, 1.455, 1.467, {
         0: "The network is right. Zero would need a logit far above the others; what comes in now is at most 1.",
         math.log(10): "The network is right. That's the loss of one who knows nothing; ask for a perfect answer.",
@@ -88,6 +90,18 @@ def softmax_twice(broken, lowest):
         math.log10(math.e + 9) - math.log10(math.e): "The network is right. The logarithm is the natural one.",
     }, "The network is right, the lowest loss is not. Give `cross_entropy` a perfect answer.")  # fmt: skip
     return "A loss that can't fall below 1.46 looks like a network that doesn't learn. No error will tell you."
+
+
+ANOTHER_REST = "There is a softmax at the end, but the rest is no longer LeNet."
+
+
+def scores_of_both(broken, X):
+    """What comes out of `broken`, and of `lenet()` with a softmax, with the same weights, in which any change shows."""
+    twin = lenet().to(next(broken.parameters()))
+    weights = {p.shape: nn.init.normal_(p, std=0.3) for p in broken.parameters()}  # all shapes differ
+    for p in twin.parameters():
+        p.data = weights[p.shape].data
+    return run_net(broken, X), run_net(twin, X).softmax(dim=1)
 
 
 @exercise(
@@ -146,6 +160,7 @@ def refuses(sums, values):
 READS = {
     "item", "tolist", "numpy", "cpu", "__array__", "__float__", "__int__", "__bool__", "__index__",
     "__repr__", "__format__",  # print and f-strings
+    "equal", "allclose", "is_nonzero", "nonzero", "unique",  # what comes back depends on the numbers
 }  # fmt: skip
 
 
@@ -209,14 +224,14 @@ def tensors_in(value):
 def evaluate_accuracy(function):
     seen, right = [64, 64, 7], [50, 31, 1]  # a fraction that rounding would change
     net, batches = scores_net(), [batch_with(n, r) for n, r in zip(seen, right)]
-    net.append(nn.Dropout(0.5)).append(nn.BatchNorm1d(10)).append(nn.BatchNorm1d(10))  # that tell the modes apart
-    net[-1].eval()  # frozen, on purpose
+    net.append(nn.Sequential(nn.Dropout(0.5), nn.BatchNorm1d(10), nn.BatchNorm1d(10)))  # that tell the modes apart
+    net[-1][-1].eval()  # frozen, on purpose
     modes, watch = [module.training for module in net.modules()], Watch(net)
-    before = state_of(net)
+    before = state_of(net, batches)
     with torch.enable_grad():
         got = attempt(function, net, batches, when="With batches of 64, 64 and 7")
         graphs = torch.is_grad_enabled()
-    after = state_of(net)
+    after = state_of(net, batches)
     came_back = [module.training for module in net.modules()]
     if watch.pictures == seen[0]:
         raise Wrong("It looks at the first batch only.")
@@ -225,7 +240,9 @@ def evaluate_accuracy(function):
     if watch.training:
         raise Wrong("The network is in training mode during the test: dropout throws dice, and batch norm learns.")
     truth = sum(right) / sum(seen)
-    expect_number(as_number(got, "What your function returns"), truth - 1e-6, truth + 1e-6, {
+    got = as_number(got, "What your function returns")
+    complain_about_rounding(got, truth, within=1e-6)
+    expect_number(got, truth - 1e-6, truth + 1e-6, {
         sum(right): "That's the number of right answers, not the fraction.",
         100 * truth: "That's in per cent. A fraction lies between 0 and 1.",
         sum(r / n for r, n in zip(right, seen)) / 3: "It's a mean over the batches: one of 7 pictures counts for as "
@@ -241,6 +258,7 @@ def evaluate_accuracy(function):
         "weights": "The network comes back with other weights. A test only looks.",
         "learning": "The weights come back without `requires_grad`: who trains on learns nothing.",
         "hooks": "A hook of yours stays on the network, and will run whenever somebody uses it.",
+        "numbers": "Some numbers in the batches are other ones than before. A test only looks.",
     }.items():
         if after[name] != before[name]:
             raise Wrong(message)
@@ -255,12 +273,13 @@ def evaluate_accuracy(function):
     return "All batches, in evaluation mode, without a graph, and the modes are back."
 
 
-def state_of(net):
+def state_of(net, batches):
     """What a test should leave as it was, besides the modes."""
     return {
         "weights": [p.tolist() for p in net.parameters()],
         "learning": [p.requires_grad for p in net.parameters()],
         "hooks": [len(module._forward_hooks) for module in net.modules()],
+        "numbers": [(X.tolist(), y.tolist()) for X, y in batches],
     }
 
 
@@ -279,10 +298,16 @@ def confusion_matrix(function):
     times = torch.cat([torch.randint(2, 9, (19,)), torch.tensor([300])])
     pairs = pairs[torch.randperm(len(pairs))[:20]].repeat_interleave(times, dim=0)
     pairs = pairs[torch.randperm(len(pairs))]
-    batches = [(pictures_with(part[:, 1]), part[:, 0]) for part in pairs.split(32)]
+    batches = [(pictures_with(part[:, 1]), part[:, 0].clone()) for part in pairs.split(32)]
     net, truth = scores_net(), count_pairs(pairs)
     watch = Watch(net)
-    got = attempt(function, net, batches, 7, when="With seven classes")
+    got = attempt(function, net, list(batches), 7, when="With seven classes")
+    if not torch.is_grad_enabled():
+        raise Wrong("Afterwards graphs are switched off for everybody, and no `backward` works any more.")
+    if not torch.equal(torch.cat([y for _, y in batches]), pairs[:, 0]):
+        raise Wrong("It changes the labels that it was given; who gave them still needs them.")
+    if isinstance(got, list) and all(row is got[0] for row in got):
+        raise Wrong("Every row of your table is the same list: what is counted in one appears in all.")
     try:
         got = as_table(got).cpu()
     except (TypeError, ValueError, RuntimeError):

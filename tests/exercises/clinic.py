@@ -73,7 +73,7 @@ WRONG = {
     "clinic.1": cases(
         "clinic.1",
         "g",
-        {"c": "throws the second loss far off", "e": "weights never moved"},
+        {"c": "throws the second loss far off", "e": "jitter about the first one", "f": "the first loss would be"},
         [
             "gradients of all batches so far",
             ([("    net.train()\n", "    net.train()\n    optimizer.zero_grad()\n")], "once an epoch"),
@@ -103,7 +103,7 @@ WRONG = {
     "clinic.2": cases(
         "clinic.2",
         "i",
-        {"h": "learned by heart from few pictures", "a": "first test batch only"},
+        {"h": "the training loss is close to 0", "a": "first test batch only"},
         [
             "and takes the softmax of them",
             ([("softmax(dim=1)", "softmax(dim=0)")], "down the batch"),
@@ -135,7 +135,7 @@ WRONG = {
     "clinic.3": cases(
         "clinic.3",
         "d",
-        {"a": "jumpy accuracy", "f": "labels belong to other pictures"},
+        {"a": "jumpy accuracy", "f": "labels belong to other pictures", "h": "the same answers whenever"},
         [
             "while it is tested, the net is in training mode",
             ([(TAUGHT, "    net.eval()\n" + TAUGHT)], "from the first batch on"),
@@ -193,7 +193,7 @@ WRONG = {
     "clinic.5": cases(
         "clinic.5",
         "b",
-        {"f": "labels belong to other pictures", "j": "the training loss changes as soon as they change"},
+        {"f": "would stay high in both", "j": "the training loss changes as soon as they change"},
         [
             "holds pixels of several pictures",
             ([(f"rows = {ROWS}", "rows = X.flatten(1)")], "in the test they still get mixed"),
@@ -213,7 +213,7 @@ WRONG = {
     "clinic.6": cases(
         "clinic.6",
         "j",
-        {"c": "throws the second loss far off", "b": "a batch of one cannot be mixed"},
+        {"a": "every training loss would be", "e": "jitter about the first one", "b": "a batch of one cannot be mixed"},
         [
             "other training pictures, too",
             ([(POOLED, POOLED + "    std = X.std()\n")], "the mean still changes"),

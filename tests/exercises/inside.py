@@ -112,6 +112,7 @@ WRONG = {
         (but(SILENT, (QUIET, "pass")), "go on as they came"),
         (but(SILENT, (QUIET, "maps[:, k] = 0")), "a loud no"),
         (but(SILENT, (QUIET, "maps[:, k] = 0.5")), "write a half"),
+        (but(SILENT, (QUIET, "maps[:, k] = net[:2](X)[:, k].mean().sigmoid()")), "before the sigmoid"),
         (but(SILENT, (QUIET, "maps[k] = maps[k].mean()")), "picture number k"),
         (but(SILENT, (QUIET, "maps[:, k] = maps.mean()")), "all six maps"),
         (but(SILENT, (QUIET, "maps[:, k] = maps[:, k].mean(dim=(1, 2), keepdim=True)")), "for every picture"),
@@ -128,6 +129,7 @@ WRONG = {
     "4.3": [
         (but(CALIBRATION, ("logits / temperature", "logits * temperature")), "You multiply"),
         (but(CALIBRATION, ("softmax(dim=1)", "softmax()")), 'arguments: "dim".'),
+        (but(CALIBRATION, ("logits / temperature", "logits.div_(temperature)")), "changes the logits"),
         (but(CALIBRATION, ("logits / temperature", "logits")), "makes no difference"),
         (but(CALIBRATION, ("(logits / temperature).softmax(dim=1)", "logits.softmax(dim=1) / temperature")), "no more"),
         (but(CALIBRATION, (".abs()", "")), "make up for each other"),
@@ -135,6 +137,7 @@ WRONG = {
         (but(CALIBRATION, ("bins = (", "confidence = p.gather(1, labels[:, None])[:, 0]\n    bins = (")), "can't know"),
         (but(CALIBRATION, ("bins.unique()", "range(10)"), ("(confidence * 10)", "(confidence * 5)")), "empty bin"),
         (but(CALIBRATION, ("float(error)", "100 * float(error)")), "per cent"),
+        (but(CALIBRATION, ("float(error)", "round(float(error), 2)")), "right but for rounding"),
         (but(CALIBRATION, ("1.15", "1.0")), "network is too sure"),
         (but(CALIBRATION, ("1.15", "1.5")), "network is too modest"),
         (but(CALIBRATION, ("1.15", "0.0")), "above 0"),
@@ -184,7 +187,11 @@ WRONG = {
         (but(ALARM, (DISTANCE, "'strange'")), "it returns a str"),
         (but(ALARM, ("amin(dim=1)", "topk(2)")), "it returns a topk"),
         (but(ALARM, (DISTANCE, "(X - X.mean(dim=0)).flatten(1).norm(dim=1)")), "stand for itself"),
-        (but(ALARM, (DISTANCE, "X.flatten(1).log().sum(dim=1)")), "infinite"),
+        (but(ALARM, (DISTANCE, "X.flatten(1).log().sum(dim=1)")), "For 100 pictures, some scores are NaN"),
+        (
+            but(ALARM, ("return " + DISTANCE, f"d = {DISTANCE}; return (d - d.mean()) / (d.max() - d.min())")),
+            "For one picture alone, the score is NaN",
+        ),
     ],
 }
 

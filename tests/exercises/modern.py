@@ -68,6 +68,9 @@ WRONG = {
          "    return net", "one tensor, and yours returns a tuple"),
         (relu(pool="nn.AvgPool2d"), "still a mean"),
         (relu(activation="nn.Sigmoid", between="nn.Sigmoid()"), "still sigmoids"),
+        (relu(between="nn.Sigmoid()"), "Some activations are still"),
+        (relu().replace("nn.MaxPool2d", "nn.AvgPool2d", 1), "Some poolings are still"),
+        (relu(between="nn.Sigmoid()").replace("nn.MaxPool2d", "nn.AvgPool2d", 1), "Some activations and poolings are"),
         (relu(between="nn.Identity()"), "the note's own"),
         (relu(end="nn.ReLU()"), "behind the last"),
         (relu(end="nn.Softmax(dim=1)"), "there is a softmax"),
@@ -144,4 +147,6 @@ def my_lenet():
         nn.Flatten(), nn.Linear(1568, 36), nn.ReLU(), nn.Linear(36, 10)).apply(modern.init_he)
 """
 
-RIGHT = {"5.3": [LAZY, KEPT, ANY_ORDER], "5.4": [LAZY_MODERN, SEEDED]}
+DOUBLE = relu().replace("nn.Identity())", "nn.Identity()).double()")
+
+RIGHT = {"5.3": [LAZY, KEPT, ANY_ORDER, DOUBLE], "5.4": [LAZY_MODERN, SEEDED]}

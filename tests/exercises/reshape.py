@@ -100,6 +100,8 @@ WRONG = {
         (known("X.ndim > 1 and X.shape[-1] == h * w", MAPS, CHANNEL, SINGLE), "batches of rows"),
         (known(ROWS, MAPS, SINGLE, "X.ndim == 4 and X.shape[1] != 3 and X.shape[2:] == (h, w)"), "two channels"),
         (known(ROWS, MAPS, SINGLE, "X.ndim > 3 and X.shape[-3:] == (1, h, w)"), "batches of batches"),
+        (known(ROWS, MAPS, CHANNEL, SINGLE, "X.shape[1:] == (1, h * w)"), "rows with a channel"),
+        (known(ROWS, MAPS, CHANNEL, SINGLE, "X.shape[1:] == (1, 1, h, w)"), "two channel axes"),
         (known(ROWS, MAPS, CHANNEL, SINGLE).replace("raise", "return"), "instead of raising"),
         (known(ROWS, MAPS, CHANNEL, SINGLE) + "\n\nMyReshape = MyReshape(3, 7)", "The class itself"),
     ],

@@ -73,6 +73,21 @@ net32(torch.rand(1, 1, 32, 32))
 """
 
 
+BORDER = f"""{NET32}
+class Bordered(nn.Module):
+    def __init__(self, layers):
+        super().__init__()
+        self.layers = layers
+
+    def forward(self, X):
+        Y = torch.zeros_like(X)
+        Y[..., 2:-2, 2:-2] = X[..., 2:-2, 2:-2]
+        return self.layers(Y)
+
+net32 = Bordered(net32)
+"""
+
+
 def net(*changes):
     return LENET + "\n".join(changes)
 
@@ -101,6 +116,7 @@ WRONG = {
         (net("broken[-3], broken[-1] = nn.Linear(120, 90), nn.Linear(90, 12)"), "More than one number"),
         (net("broken[-1] = nn.Linear(84, 120)"), "(1, 12), and it gives (1, 120)"),
         (net("broken[-1] = nn.Linear(84, 12)", "complains = True"), "compute the loss"),
+        (net("broken[-1] = nn.Linear(84, 12)", "complains = torch.tensor([False, True])"), "say True or False"),
         (net("broken = list(broken)"), "Expected a network"),
         (net("broken[-1].weight = nn.Parameter(torch.rand(12, 84)); broken[-1].bias = None"), "By their own words"),
         (net("broken[-1] = nn.Linear(84, 12, bias=False)"), "A bias is gone"),
@@ -125,6 +141,7 @@ WRONG = {
         ),
         (but(NET32, ("    nn.Flatten(),\n", "")), "multiplied"),
         (but(NET32, ("nn.Linear(84, 10)", "nn.Linear(84, 12)")), "it should give"),
+        (BORDER, "a black border"),
         ("net32 = 400", "Expected a network"),
         (KEEPS, "a tensor of an earlier run"),
     ],
@@ -138,6 +155,14 @@ WRONG = {
         (but(SHAPES, ("//", "/")), "whole number of rows"),
         (but(SHAPES, ("W = (W + 2 * p - k) // s", "W = (W + 2 * p - k) / s")), "whole number of columns"),
         (but(SHAPES, ("append((N, C, H, W))", "append(H)")), "for each window, and got"),
+        (
+            but(
+                SHAPES,
+                ("shape\n", "shape = list(shape)\n"),
+                ("append((N, C, H, W))", "append(shape); shape[:] = N, C, H, W"),
+            ),
+            "the same object",
+        ),
         (but(SHAPES, (IF_CONVOLUTION, "        C = channels")), "behind a pooling"),
         (but(SHAPES, ("            C = channels", "            pass")), "behind a convolution"),
         (but(SHAPES, ("        W = (W + 2 * p - k) // s + 1", "        W = H")), "Is every map a square"),
@@ -178,8 +203,16 @@ class Net(nn.Module):
 net32 = Net()
 """
 
+OWN_RESHAPE = f"""{NET32}
+class Reshape32(d2l.Reshape):
+    def forward(self, X):
+        return X.reshape(-1, 1, 32, 32)
+
+net32.insert(0, Reshape32())
+"""
+
 RIGHT = {
-    "2.3": [BY_HAND],
+    "2.3": [BY_HAND, OWN_RESHAPE],
     "2.1": ["sides, more = [14, 5], 1190.0", "sides, more = torch.tensor([14, 5]), torch.tensor([1190])"],
     "2.2": [
         net("broken[-1] = nn.Linear(84, 12)", "broken.double()"),

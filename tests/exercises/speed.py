@@ -42,6 +42,8 @@ def conv_flop(conv, height, width):
 """
 
 
+ROUNDED = conv_flop("return 2 * places * conv.in_channels * kh * kw").replace("// s", "/ s")
+ROUNDED = ROUNDED.replace("(height", "round((height").replace("(width", "round((width").replace(" + 1", ") + 1")
 UNPADDED = "setattr(conv, 'padding', (0, 0)) or conv.padding"  # and so is the judge's, unless it has its own
 TEN = "for _ in range(10): gpu.run(0.003)"
 READ = "seconds = time.perf_counter() - start"
@@ -61,6 +63,7 @@ WRONG = {
         ("answer = (1.9, 1.33)", "The first number is not the old time"),
         ("answer = 2.29", "two numbers in brackets"),
         ("answer = (1.33, 2.29)", "the other way round"),
+        ("answer = {2.29, 1.33}", "two numbers in brackets"),
         ("answer = (float('nan'), float('nan'))", "no number at all"),
     ],
     "6.2": [
@@ -112,7 +115,12 @@ WRONG = {
     ],
     "6.4": [
         (stopwatch(f"slow(), fast(); return sum({RATIOS}) / rounds"), "bad moment in one round"),
-        (stopwatch(f"return sorted({RATIOS})[rounds // 2]"), "isn't counted is missing"),
+        (stopwatch(f"return sorted({RATIOS})[rounds // 2]"), "is missing, or a round"),
+        (stopwatch(f"slow(), fast(); rounds -= 1; return min({RATIOS})"), "is missing, or a round"),
+        *(
+            (stopwatch(f"{first}; return min({RATIOS})").replace("function()", "function"), "brackets behind the names")
+            for first in ("pass", "slow(), fast()")
+        ),
         (
             stopwatch(
                 "slow(), fast(); a = [seconds(slow) for _ in range(rounds)]; b = [seconds(fast) for _ in range(rounds)]"
@@ -138,6 +146,7 @@ WRONG = {
         ("how_much_faster = 2.5", "A function is asked for"),
         (stopwatch("slow(), fast(); return seconds(slow) / seconds(fast)"), "it calls `slow` 2 times"),
         (stopwatch(f"slow(), fast(); return {RATIOS}"), "should be a number"),
+        (stopwatch(f"import statistics; slow(), fast(); return round(statistics.median({RATIOS}), 2)"), "for rounding"),
         (stopwatch(f"slow(), fast(); sorted({RATIOS})"), "returns nothing"),
         (stopwatch(f"slow(), fast(); return sorted({RATIOS})[rounds // 2]"), "one of them only"),
         (stopwatch(f"slow(), fast(); return min({RATIOS})").replace("perf_counter", "process_time"), "another clock"),
@@ -165,7 +174,9 @@ WRONG = {
         (conv_flop("return 2 * conv.weight.numel() * height * width"), "that goes in"),
         (conv_flop("return 2 * places * conv.in_channels * kh * kw + places"), "counts the bias"),
         (conv_flop("return 2 * places * conv.in_channels * kh * kw", padding="(0, 0)"), "look at the other arguments"),
+        (conv_flop("return 2 * places * conv.in_channels * kh * kh"), "look at the other arguments"),
         (conv_flop("return 2 * places * conv.in_channels * kh * kw", UNPADDED), "look at the other arguments"),
+        (ROUNDED, "look at the other arguments"),
         (conv_flop("return places"), "though this one is square"),
         (conv_flop("2 * places"), "returns nothing"),
         (conv_flop("return f'{2 * places} flop'"), "should be a number"),
@@ -183,6 +194,7 @@ RIGHT = {
                 "gpu.wait(); return seconds",
             ]
         ),
+        lying_clock([TEN, READ, "while time.perf_counter() < gpu.done_at: pass", "return seconds"]),
     ],
     "6.3": [
         a_pass("total += loss.detach() * len(y)", "batches.clear(); return (total / seen).item()"),

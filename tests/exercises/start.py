@@ -40,11 +40,14 @@ WRONG = {
         ("guess = 0.0", "never looks"),
         ("guess = 0.05", "never looks"),
         ("guess = 10", "divide per cent"),
+        ("guess = float('nan')", "no number at all"),
         ("guess = '0.5'", "without quotation marks"),
     ],
     "0.2": [
         ("ruinous_lr = 0.9", "bears it"),
         ("ruinous_lr = 2.5", "suffers"),
+        ("ruinous_lr = 2", "suffers"),
+        ("ruinous_lr = 10**400", "64 bits"),
         ("ruinous_lr = 0.0", "steps of zero"),
         ("ruinous_lr = -1.0", "on purpose"),
         ("ruinous_lr = float('inf')", "finite number"),
@@ -78,7 +81,7 @@ WRONG = {
 }
 
 RIGHT = {
-    "0.1": ["guess = 0.08", "guess = 0.12"],
+    "0.1": ["guess = 0.08", "guess = 0.12", "import decimal\nguess = decimal.Decimal('0.1')"],
     "0.2": ["ruinous_lr = 1e100"],
     "0.3": ["my_history = history(8, stopped='after epoch 8, the last')"],
 }

@@ -151,6 +151,12 @@ def test_another_way_to_mend_it_is_right(case):
     assert verdict(number, STEP, code).kind == "right", verdict(number, STEP, code)
 
 
+@pytest.mark.parametrize("number", ["clinic.1", "clinic.5", "clinic.6"])
+def test_no_letter_is_refuted_by_an_accuracy_that_is_not_drawn(number):
+    texts = [engine.judge(number, letter, len).text for letter in "abcdefghij" if letter != LETTERS[number].lower()]
+    assert all("Hold that against the curves." in text and "accuracy" not in text for text in texts), texts
+
+
 EMPTY, STEPS = "    optimizer.zero_grad()\n", "    loss.backward()\n    optimizer.step()\n"
 CROSS_ENTROPY = "F.cross_entropy(net(X), y)"
 OTHER_STEPS = {

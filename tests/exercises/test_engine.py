@@ -86,6 +86,7 @@ STUBS = {
     "described": 'def answer(x):\n    "Half of x."\n    pass',
     "class": "class answer:\n    def __init__(self, x): self.x = x\n    def half(self): ...",
     "layer": "import torch\nclass L(torch.nn.Module):\n    def forward(self, X): ...\nanswer = L()",
+    "decorated": "import torch\n@torch.no_grad()\ndef answer(x): ...",
     "part": "answer = {'a': 1, 'b': None}",
     "rest": "answer = (None, 2)",
 }
@@ -97,6 +98,7 @@ TRIED = {
     "two Nones": "answer = [None, None]",
     "layer": "import torch\nanswer = torch.nn.Linear(2, 1)",
     "class": "class answer: x = None",
+    "named as another": "import functools\n@functools.wraps(len)\ndef answer(x): return 1",
     "layer that resets nothing": "import torch\nclass L(torch.nn.Linear):\n    def reset_parameters(self): pass\n"
     "answer = L(2, 1)",
 }
@@ -152,6 +154,13 @@ def test_an_error_is_told_with_the_learners_line(exercise):
     assert text == "It ends in an error in your line 4, `return y[1]`: IndexError: list index out of range."
 
 
+@pytest.mark.parametrize("line, noted", [("range(x / 2)", True), ("x / '2'", False), ("(x / 2, answer())", False)])
+def test_a_division_is_blamed_for_floats_only(exercise, line, noted):
+    exercise(lambda f: f(1))
+    text = judge("9.1", learner(f"def answer(x):\n    return {line}")["answer"]).text
+    assert "TypeError" in text and ("in Python `/` gives" in text) == noted
+
+
 def test_the_line_is_the_learners_even_where_a_library_fails(exercise):
     code = "import torch\ndef answer(x):\n    return torch.nn.Linear(2, 1)(x)"
     exercise(lambda f: attempt(f, torch.rand(1, 3), when="For three numbers"))
@@ -182,9 +191,12 @@ def test_stop_ends_an_endless_loop(exercise, capsys):
     assert not engine.wrong_tries["9.1"]
 
 
-def test_too_few_answers_in_the_check_cell(exercise):
+def test_too_few_answers_in_the_check_cell(exercise, capsys):
+    """It is no try, and brings no hint."""
     exercise(lambda small, large: "")
-    assert judge("9.1", 1) == Verdict("wrong", "The cell with the check should hand over, in this order: small, large.")
+    text = "✗ 9.1 Not yet. The cell with the check should hand over, in this order:\n  small, large.\n"
+    assert [said(capsys, 1) for _ in range(3)] == [text] * 3
+    assert not engine.wrong_tries["9.1"]
 
 
 def test_there_has_to_be_such_an_exercise():

@@ -11,6 +11,7 @@ The words have to stand in the message for that answer, and in no message for an
 """
 
 import ast
+import contextlib
 import functools
 import importlib
 import itertools
@@ -20,9 +21,10 @@ import pathlib
 import runpy
 
 import pytest
+import torch
 from exercise_cells import exercises, source
 
-from lenet_utils.exercises import engine
+from lenet_utils.exercises import ask, engine
 
 HERE = pathlib.Path(__file__).parent
 NOTEBOOKS = sorted((HERE.parent.parent / "notebooks").glob("*.ipynb"))
@@ -170,3 +172,24 @@ def test_windows_of_2_4_fit_whatever_is_drawn(monkeypatch):
     monkeypatch.setattr(shapes, "distinct", lambda low, high, count: [low, low + 1])
     shape, windows, _ = shapes.many_windows()
     assert len(shapes.shapes_by_torch(shape, windows)) == 4
+
+
+@pytest.mark.parametrize("value, rounded", [(0.81, True), (0.807, False), (0.8067, False), (0.8, False), (0.82, False)])
+def test_what_is_rounded_too_far_is_told_so(value, rounded):
+    with pytest.raises(engine.Wrong, match="right but for rounding") if rounded else contextlib.nullcontext():
+        ask.complain_about_rounding(value, 242 / 300, within=6e-4)
+
+
+def test_2_3_praises_lenet_5_only_for_its_layers():
+    net32 = runpy.run_path(str(HERE / "shapes.py"))["NET32"]
+    for code, praised in [(net32, True), (net32.replace("AvgPool2d", "MaxPool2d"), False)]:
+        (verdict,) = verdicts("2.3", code, draws=1)
+        assert verdict.kind == "right" and ("was meant" in verdict.text) == praised
+
+
+def test_rounding_shows_in_6_5_whatever_is_drawn(monkeypatch):
+    """Even where no other convolution leaves a pixel over."""
+    speed = importlib.import_module("lenet_utils.exercises.speed")
+    monkeypatch.setattr(speed, "random_convolution", lambda plain: (torch.nn.Conv2d(3, 4, 2), 9, 8))
+    rounded = runpy.run_path(str(HERE / "speed.py"))["ROUNDED"]
+    assert {v.kind for v in verdicts("6.5", rounded, draws=30)} == {"wrong"}

@@ -86,6 +86,15 @@ RESTORE = """    for module, mode in modes:
         module.training = mode
 """
 
+COUNT = "            right += (net(X).argmax(dim=1) == y).sum().item()\n"
+LABELS_LOST = """            y -= net(X).argmax(dim=1)
+            right += (y == 0).sum()
+"""
+BY_CHILDREN = """    for module, mode in modes:
+        if module is net or module in net.children():
+            module.train(mode)
+"""
+
 SHIFTED = f"""{RESTORE}    with torch.no_grad():
         for p in net.parameters():
             p += 1
@@ -116,8 +125,13 @@ def confusion_matrix(net, data_iter, num_classes=10):
                 table[label, answer] += 1
     return table
 """
+ZEROS = "torch.zeros(num_classes, num_classes, dtype=torch.long)"
 ONE_BY_ONE = """            for label, answer in zip(y, answers):
                 table[label, answer] += 1
+"""
+PLACES_IN_LABELS = """            y *= num_classes
+            y += answers
+            table += y.bincount(minlength=num_classes**2).reshape(table.shape)
 """
 
 
@@ -160,6 +174,10 @@ WRONG = {
             but(SOFTMAX, ("nn.Softmax(dim=1)", "nn.Softmax(dim=1)).append(nn.Softmax(dim=1)")),
             "not the softmax of the ten scores",
         ),
+        *(
+            (but(SOFTMAX, ("\nlowest", f"\nbroken[{i}] = nn.Identity()\nlowest")), "no longer LeNet")
+            for i in (2, 5, 9, 11)
+        ),
         (but(SOFTMAX, ("1.461", "0.0")), "far above"),
         (but(SOFTMAX, ("1.461", "2.303")), "knows nothing"),
         (but(SOFTMAX, ("1.461", "2.4612")), "of the sum alone"),
@@ -167,12 +185,16 @@ WRONG = {
         (but(SOFTMAX, ("1.461", "1.8")), "Give `cross_entropy` a perfect"),
     ],
     "3.3": [
-        (but(SUMS, ("v.detach()", "float(v)")), "Python would wait"),
-        (but(SUMS, ("v.detach()", "v.detach().cpu()")), "Python would wait"),
-        (but(SUMS, ("v.detach()", "v.detach().to('cpu')")), "Python would wait"),
-        (but(SUMS, ("v.detach()", "v.detach().to(device='cpu')")), "Python would wait"),
-        (but(SUMS, (VALUES, f"        print(values)\n{VALUES}")), "Python would wait"),
-        (but(SUMS, (VALUES, f"        print(f'{{values[0]:.3f}}')\n{VALUES}")), "Python would wait"),
+        (but(SUMS, ("v.detach()", "float(v)")), "would wait"),
+        (but(SUMS, ("v.detach()", "v.detach().cpu()")), "would wait"),
+        (but(SUMS, ("v.detach()", "v.detach().to('cpu')")), "would wait"),
+        (but(SUMS, ("v.detach()", "v.detach().to(device='cpu')")), "would wait"),
+        (but(SUMS, (VALUES, f"        print(values)\n{VALUES}")), "would wait"),
+        (but(SUMS, (VALUES, f"        print(f'{{values[0]:.3f}}')\n{VALUES}")), "would wait"),
+        *(
+            (but(SUMS, (VALUES, f"{VALUES}        [v.{read} for v in map(torch.as_tensor, values)]\n")), "would wait")
+            for read in ("equal(v + 1)", "allclose(v + 1)", "is_nonzero()", "nonzero()", "unique()")
+        ),
         (IN_PLACE, "in place"),
         (but(SUMS, ("return float", "float")), "Reading a sum returns nothing"),
         (but(SUMS, ("return float(self.values[i])", "return str(self.values[i])")), "What reading a sum gives"),
@@ -222,7 +244,10 @@ WRONG = {
         (but(EVALUATE, ("right / seen", "right")), "number of right answers"),
         (but(EVALUATE, ("right / seen", "right, seen")), "What your function returns"),
         (but(EVALUATE, ("right / seen", "str(right / seen)")), "What your function returns"),
-        (but(EVALUATE, ("right / seen", "round(right / seen, 2)")), "not the fraction right"),
+        *(
+            (but(EVALUATE, ("right / seen", f"round(right / seen, {places})")), "right but for rounding")
+            for places in (2, 4)
+        ),
         (but(EVALUATE, ("argmax(dim=1)", "softmax(dim=0).argmax(dim=1)")), "not the fraction right"),
         (
             but(EVALUATE, ("inference_mode", "enable_grad"), ("net.eval()", "net.eval().requires_grad_(False)")),
@@ -231,6 +256,8 @@ WRONG = {
         (but(EVALUATE, (RESTORE, SHIFTED)), "other weights"),
         (but(EVALUATE, (RESTORE, RESTORE + "    torch.set_grad_enabled(False)\n")), "switched off"),
         (but(EVALUATE, ("    net.eval()\n", HOOKED)), "A hook"),
+        (but(EVALUATE, (RESTORE, BY_CHILDREN)), "on purpose"),
+        (but(EVALUATE, (COUNT, LABELS_LOST)), "in the batches"),
         (but(EVALUATE, ("right / seen", "100 * right / seen")), "per cent"),
         (but(EVALUATE, (".sum().item()", ".float().mean().item()"), ("len(y)", "1")), "one of 7 pictures"),
         (but(EVALUATE, ("right += ", "right = "), ("seen += ", "seen = ")), "last batch"),
@@ -257,6 +284,9 @@ WRONG = {
         (but(CONFUSION, ("+= 1", "+= 2")), "place by place"),
         (but(CONFUSION, ("torch.long", "torch.uint8")), "and then starts again"),
         (but(CONFUSION, ("torch.long", "torch.int8")), "and then starts again"),
+        (but(CONFUSION, (ONE_BY_ONE, PLACES_IN_LABELS)), "changes the labels"),
+        (but(CONFUSION, ("    return table", "    torch.set_grad_enabled(False)\n    return table")), "switched off"),
+        (but(CONFUSION, (ZEROS, "[[0] * num_classes] * num_classes"), (", answer]", "][answer]")), "same list"),
         (but(CONFUSION, ("return table", "return 'table'")), "no table"),
         (but(CONFUSION, ("return table", "return table, table.sum()")), "no table"),
         (
