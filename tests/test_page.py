@@ -1081,8 +1081,9 @@ def test_layers_that_the_page_does_not_know_are_named(layer, message):
 VARIANTS = [
     nn.Conv2d(1, 2, 3, dilation=2), nn.Conv2d(1, 1, 3, padding=1, padding_mode="reflect"),
     nn.Conv2d(1, 2, 4, padding="same"), nn.AvgPool2d(3, ceil_mode=True), nn.AvgPool2d(2, divisor_override=3),
-    nn.AvgPool2d(3, padding=1, count_include_pad=False), nn.MaxPool2d(2, dilation=2), nn.AdaptiveAvgPool2d(3),
-    nn.BatchNorm2d(1, track_running_stats=False), nn.Flatten(2),
+    nn.AvgPool2d(3, padding=1, count_include_pad=False), nn.MaxPool2d(2, dilation=2),
+    nn.MaxPool2d(2, return_indices=True), nn.AdaptiveAvgPool2d(3), nn.BatchNorm2d(1, track_running_stats=False),
+    nn.Flatten(2), nn.Linear(28, 5),
 ]  # fmt: skip
 
 
@@ -1090,6 +1091,10 @@ VARIANTS = [
 def test_variants_of_layers_that_the_page_cannot_compute_are_refused(layer):
     with pytest.raises(ValueError, match=f"{type(layer).__name__}, layer 0, with "):
         explore(nn.Sequential(layer, nn.Flatten()), X, y)
+
+
+def test_a_single_image_is_enough(data):
+    explore(lenet(), data[0][:1], data[1][:1])
 
 
 def test_images_that_want_gradients_are_shown_too(data):

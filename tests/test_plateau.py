@@ -137,6 +137,12 @@ def test_each_start_changes_one_thing(network, change):
     assert norms == (len(net) - len(plain) if change == "batch normalisation" else 0)
 
 
+@pytest.mark.parametrize("network", plateau.STARTS)
+def test_a_start_s_learning_rate_is_the_one_in_its_name(network):
+    for change, start in plateau.STARTS[network].items():
+        assert start.lr == (float(change.split()[-1]) if "learning rate" in change else 0.9)
+
+
 def test_the_centred_sigmoid_has_the_sigmoid_s_slope():
     x = torch.linspace(-5, 5, 11, dtype=torch.double, requires_grad=True)
     y = plateau.CentredSigmoid()(x)

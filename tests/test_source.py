@@ -63,6 +63,15 @@ def test_a_line_goes_on_further_in_than_it_began():
     assert "padding-left: 16ch; text-indent: -16ch" in page.style_of("        ")
 
 
+def test_a_notebook_gets_it_in_colours_and_as_text(monkeypatch):
+    shown = []
+    monkeypatch.setattr(source, "kernel_shell", lambda: True)
+    monkeypatch.setattr("IPython.display.display", lambda data, raw: shown.append(data))
+    d2l.show_code("int main(void);", language="c")
+    [data] = shown
+    assert data["text/html"] == source.code_html("int main(void);", "c") and data["text/plain"] == "int main(void);"
+
+
 def test_a_script_prints_it(capsys):
     d2l.show_source(train.accuracy)
     assert capsys.readouterr().out == inspect.getsource(train.accuracy) + "\n"
