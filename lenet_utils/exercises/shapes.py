@@ -123,11 +123,8 @@ def without_padding(net32):
         raise Wrong(f"For {len(X)} pictures it should give {(len(X), 10)}, and it gives {tuple(y_hat.shape)}.")
     if [sizes(layer, "kernel_size")[0] for layer in layers if isinstance(layer, nn.Conv2d)] != [5, 5]:
         return "400 they are, by other windows than LeNet's. That one keeps its windows, and drops the padding."
-    if [sum(isinstance(layer, kind) for layer in layers) for kind in (nn.Sigmoid, nn.AvgPool2d, nn.Linear)] != [
-        4,
-        2,
-        3,
-    ]:
+    counts = [sum(isinstance(layer, kind) for layer in layers) for kind in (nn.Sigmoid, nn.AvgPool2d, nn.Linear)]
+    if counts != [4, 2, 3]:
         return "400 they are: it keeps the windows of LeNet, and drops the padding."
     return "This is how LeNet-5 was meant: the frame of two pixels was part of the picture."
 
