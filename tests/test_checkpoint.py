@@ -536,3 +536,11 @@ def test_fused_and_kept_is_not_fused(tmp_path, capsys):
     history = fit(small_net(), tmp_path, num_epochs=1, fused=True)
     assert len(history) == 1
     assert "not fused, since only batch by batch can a run be kept" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(os.name != "posix", reason="folders are flushed to the disk under POSIX")
+def test_the_file_and_then_its_name_reach_the_disk(tmp_path, monkeypatch):
+    synced, sync = [], os.fsync
+    monkeypatch.setattr(os, "fsync", lambda handle: synced.append(os.fstat(handle).st_ino) or sync(handle))
+    Checkpoint(tmp_path).save({"w": torch.zeros(1)}, {})
+    assert synced == [(tmp_path / "last.safetensors").stat().st_ino, tmp_path.stat().st_ino]

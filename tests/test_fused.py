@@ -549,3 +549,8 @@ def test_a_build_that_was_killed_does_no_harm(fresh):
     (fresh / "build-killed" / "lenet.so").write_bytes(b"half")
     (fresh / f"{build.content_key(COMPILER)}.lock").write_text("")
     kernel_for(xavier(lenet())).step(*random_images(4))
+
+
+def test_batches_of_one_stay_batches_of_one():
+    batches = Batches(torch.zeros(4, 28, 28, dtype=torch.uint8), torch.arange(4), batch_size=1)
+    assert [len(labels) for _, labels in fused.as_pixels(batches)] == [1] * 4

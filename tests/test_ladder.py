@@ -207,3 +207,7 @@ def test_the_pictures():
     assert len(roof.lines) == 1 + 9 and "rung 8: 4 flop a byte, 8 billion a second" in roof.figure.alt_text
     assert list(roof.lines[0].get_ydata()) == [10, 200, 200]  # billions: 0.5 flop a byte, the corner, far right
     plt.close("all")
+
+
+def test_the_first_rung_is_on_top():
+    assert ladder.draw_ladder({"slow": 10.0, "quick": 30.0}, 100.0, "ladder").yaxis_inverted()

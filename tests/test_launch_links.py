@@ -33,6 +33,16 @@ def copy(tmp_path, tool):
     return tmp_path
 
 
+def test_one_protected_file_and_none_is_written(tool, tmp_path, monkeypatch):
+    texts = {tmp_path / name: "new" for name in "ab"}
+    for path in texts:
+        path.write_text("old")
+    monkeypatch.setattr(tool.os, "access", lambda path, mode: path != tmp_path / "b")
+    with pytest.raises(tool.Unwritten, match=r"cannot write to .*b: nothing was written"):
+        tool.write_all(texts)
+    assert [path.read_text() for path in texts] == ["old", "old"]
+
+
 def files(folder):
     paths = [folder / "README.md", *sorted((folder / "notebooks").rglob("*.ipynb"))]
     return {path.relative_to(folder).as_posix(): path.read_text("utf-8") for path in paths}

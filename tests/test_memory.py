@@ -164,3 +164,7 @@ def test_a_run_that_is_kept_keeps_its_memory_too(library, tmp_path):
 )
 def test_what_is_large(given, large):
     assert is_large(given) is large
+
+
+def test_the_usual_thresholds_are_glibcs():
+    assert memory.USUAL == {memory.MMAP_THRESHOLD: 32 * 1024**2, memory.TRIM_THRESHOLD: 64 * 1024**2}

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from live_page import NETS, TOO_WIDE, assert_same_outputs, grown, number, page_outputs, some_data, torch_outputs, until
+from matplotlib.figure import Figure
 from torch import nn
 
 import lenet_utils
@@ -943,6 +944,12 @@ def test_many_classes_and_long_names_have_room_in_the_picture(data):
     written = [label.get_text() for label in figure.axes[-1].get_yticklabels()]
     assert len(written) == 15 and all(len(name) == 20 for name in written) and written == sorted(written)
     assert "letters" in description and description.endswith("bars for the 15 likeliest classes.")
+
+
+def test_bars_are_shares_of_one():
+    axes = Figure().subplots()
+    picture.draw_bars(axes, ["a", "b"], np.array([0.25, 0.75]))
+    assert axes.get_xlim() == (0, 1) and [bar.get_width() for bar in axes.patches] == [0.25, 0.75]
 
 
 def test_any_name_can_be_drawn(data):

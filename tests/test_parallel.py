@@ -333,6 +333,52 @@ def refused(monkeypatch, arguments, places=None):
     return str(caught.value)
 
 
+def test_all_begin_with_the_weights_of_process_0(tmp_path):
+    def wrapped(of):
+        net = nn.Linear(2, 1)
+        nn.init.constant_(net.weight, of.rank)
+        return of.wrap(net).weight.tolist()
+
+    assert in_a_team(2, tmp_path / "team", wrapped) == [[[0.0, 0.0]]] * 2
+
+
+def test_who_leaves_has_succeeded(python):  # which wants the exit status 0
+    code = (
+        "from lenet_utils import team; team.distributed.is_initialized = lambda: True; "
+        "print('said'); team.leave(); print('here')"
+    )
+    assert python(code) == "said"
+
+
+def test_tied_to_its_standard_input_it_still_ends_by_itself():
+    command = [sys.executable, "-m", "lenet_utils.parallel", "--tied", "--images=60", "--epochs=0", "--device=cpu"]
+    environment = {k: v for k, v in os.environ.items() if k != "WORLD_SIZE"}
+    with subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as running:
+        try:
+            assert running.wait(60) == 0  # while nobody closes its standard input
+        finally:
+            running.kill()
+
+
+SLOW_TO_SAVE = """
+import pathlib, signal, sys, time
+def save(*_):
+    time.sleep(1)
+    pathlib.Path(sys.argv[-1], "saved").touch()
+    sys.exit()
+signal.signal(signal.SIGTERM, save)
+print("up", flush=True)
+time.sleep(600)
+"""
+
+
+def test_who_is_told_to_end_has_time_to_save(tmp_path):
+    (tmp_path / "slow.py").write_text(SLOW_TO_SAVE)
+    with Torchrun(1, tmp_path, module="slow", PYTHONPATH=str(tmp_path)) as lines:
+        assert next(iter(lines)) == "up"
+    assert (tmp_path / "saved").exists() and lines.running.stdin.closed
+
+
 @pytest.fixture
 def place(monkeypatch):
     """The device of process `rank` of `processes` on a machine that pretends to a number of GPUs."""

@@ -94,6 +94,8 @@ def test_any_grid_of_axes(rows, columns):
     animator.add(1, (1, 2))
     assert len(animator.draw().axes) == len(animator.axes) == rows * columns
     assert len(animator.axes[0].lines) == 2 and animator.axes[0].get_xlabel() == "epoch"
+    grid = animator.axes[0].get_subplotspec().get_gridspec()
+    assert (grid.nrows, grid.ncols) == (rows, columns)
 
 
 @pytest.mark.parametrize("fmts", [None, ("-", "m--", "g-.", "r:"), ["b"]])
