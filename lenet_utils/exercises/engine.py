@@ -224,7 +224,7 @@ def undisturbed():
     matplotlib's settings and figures.
     """
     threads, dtype, grad = torch.get_num_threads(), torch.get_default_dtype(), torch.is_grad_enabled()
-    device = torch.get_default_device()
+    device = torch.empty(0).device  # where new tensors go; PyTorch 2.4's `get_default_device` fails after a None
     python_state, numpy_state = random.getstate(), numpy.random.get_state()
     gpus = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
     try:
