@@ -297,13 +297,13 @@ class Requests(StopBetweenBatches):
         self._watch("SIGTERM", self._note)
         return super().__enter__()
 
-    def _note(self, *_):
+    def _note(self):
         if self.patient:
             self.requested = True
         else:
             super()._note()
 
-    def _note_save(self, *_):
+    def _note_save(self):
         self.save = True
 
 

@@ -988,6 +988,9 @@ def test_saving_replaces_a_file_whole_or_not_at_all(net, data, tmp_path, monkeyp
             page.save(path)
     assert path.read_text() == "the old one" and os.listdir(tmp_path) == ["lenet.html"]
     assert page.save(str(path)) == path
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    assert page.save("~/lenet.html") == path
     assert path.read_text(encoding="utf-8") == page.html and page.html.startswith("<!doctype html>")
     assert os.listdir(tmp_path) == ["lenet.html"]
 
