@@ -486,7 +486,7 @@ def test_sizes_of_a_pooling_may_be_lists():
     assert [row.shape for row in layer_table(nn.Sequential(nn.AvgPool2d([2, 4])))] == [(1, 1, 14, 7)]
 
 
-@pytest.mark.filterwarnings("ignore:`torch.jit.trace")  # PyTorch would rather export, and says so
+@pytest.mark.filterwarnings("ignore")  # PyTorch would rather export, and says so
 def test_lenet_can_be_traced():
     """So older exporters take it."""
     net, X = lenet(), torch.rand(2, 1, 28, 28)
