@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from live_page import NETS, TOO_WIDE, assert_same_outputs, grown, number, page_outputs, some_data, torch_outputs, until
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from torch import nn
 
@@ -656,6 +657,31 @@ def test_contrasts_of_the_colours_in_use(theme, opened):
     assert contrast(colours["on-accent"], colours["accent"]) >= 4.5
 
 
+def is_blue(red, green, blue, *opacity):
+    return blue > green > red
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_blue_is_above_zero_as_in_the_courses_figures(theme, opened):
+    page = opened(color_scheme=theme)
+    page.evaluate("lenet.pin({ layer: 8, index: 0 })")  # a linear unit: its contributions have bars, too
+    style = """(selector) =>
+        getComputedStyle(document.querySelector(selector)).backgroundColor.match(/\\d+/g).map(Number)"""
+    blue = [page.evaluate(style, selector) for selector in (".best .track i", ".bar-cell .positive")]
+    assert all(is_blue(*colour) for colour in blue) and not is_blue(*page.evaluate(style, ".bar-cell .negative"))
+    values, pixels = page_outputs(page)[8], page.evaluate(PIXELS, '.layer[data-layer="8"] .map canvas')
+    assert is_blue(*pixels[values.argmax()]) and not is_blue(*pixels[values.argmin()])
+    assert page.locator('.layer[data-layer="8"] .legend').get_attribute("title").startswith("Orange −")
+
+
+PIXELS = """(selector) => {
+    const canvas = document.querySelector(selector);
+    const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+    return Array.from({ length: data.length / 4 }, (_, i) => [...data.slice(4 * i, 4 * i + 4)]);
+}"""
+
+
 @pytest.mark.browser
 def test_the_numbers_in_coloured_cells_can_be_read(opened):
     for theme in ("light", "dark"):
@@ -944,6 +970,13 @@ def test_many_classes_and_long_names_have_room_in_the_picture(data):
     written = [label.get_text() for label in figure.axes[-1].get_yticklabels()]
     assert len(written) == 15 and all(len(name) == 20 for name in written) and written == sorted(written)
     assert "letters" in description and description.endswith("bars for the 15 likeliest classes.")
+
+
+def test_the_picture_has_the_pages_colours():
+    light = (WEB / "page.css").read_text().split("}")[0]
+    ends = [to_hex(picture.colours()(end)) for end in (0.0, 1.0)]
+    assert ends == [re.search(rf"--{name}: (#\w+)", light)[1] for name in ("below", "above")]
+    assert f"--middle: {picture.MIDDLE};" in light and is_blue(*picture.colours()(1.0))
 
 
 def test_bars_are_shares_of_one():

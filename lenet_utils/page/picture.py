@@ -8,7 +8,7 @@ import torch
 
 from .document import words
 
-BLUE, MIDDLE, ORANGE = "#1b58b0", "#f4f2ee", "#c25400"  # as in page.css
+BELOW, MIDDLE, ABOVE = "#c25400", "#f4f2ee", "#1b58b0"  # orange to blue, as in page.css
 
 LETTERS, BARS = 20, 15  # of a name, and of classes, for which there is room
 
@@ -105,7 +105,7 @@ def follows_sigmoid(layers, i):
 def colours():
     from matplotlib.colors import LinearSegmentedColormap
 
-    scale = LinearSegmentedColormap.from_list("blue to orange", [BLUE, MIDDLE, ORANGE])
+    scale = LinearSegmentedColormap.from_list("orange to blue", [BELOW, MIDDLE, ABOVE])
     return scale.with_extremes(bad="white")  # the gaps between maps
 
 
@@ -126,7 +126,7 @@ def mosaic(values):
 def draw_bars(axes, names, shares):
     """A bar for each class, or for the likeliest ones, in their order."""
     shown = np.sort(np.argsort(-shares, kind="stable")[:BARS])
-    axes.barh(range(len(shown)), shares[shown], color=[ORANGE if i == shares.argmax() else "#9aa0a6" for i in shown])
+    axes.barh(range(len(shown)), shares[shown], color=[ABOVE if i == shares.argmax() else "#9aa0a6" for i in shown])
     axes.set_yticks(range(len(shown)), [names[i] for i in shown], fontsize=8, parse_math=False)
     axes.set(xlim=(0, 1), xlabel="probability")
     axes.invert_yaxis()

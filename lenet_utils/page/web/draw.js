@@ -1,5 +1,5 @@
-// Numbers as colours. Zero (or a sigmoid's middle) has the page's own tone; blue is below it, orange above it:
-// two hues that colour-blind readers tell apart too.
+// Numbers as colours. Zero (or a sigmoid's middle) has the page's own tone; orange is below it, blue above it,
+// as in the course's figures: two hues that colour-blind readers tell apart too.
 
 import { asMaps, place, size } from "./layers.js";
 
