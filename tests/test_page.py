@@ -105,7 +105,7 @@ def test_the_answer_is_the_networks(net, data, opened):
     page.get_by_role("radio", name="Picture 7:").click()
     with torch.inference_mode():
         shares = net(data[0][7:8]).softmax(dim=1)[0]
-    share = f"{shares.max():.1%}".replace("%", " %")
+    share = f"{shares.max():.1%}"
     verdict = "✓ as the label says" if shares.argmax() == data[1][7] else f"✗ the label says {LABELS[data[1][7]]}"
     until(page, f"document.getElementById('answer').textContent === '{LABELS[shares.argmax()]} {share} {verdict}'")
     until(page, "document.getElementById('announcer').textContent.length > 0")
@@ -381,7 +381,7 @@ def test_a_softmax_of_scores_too_large_for_exp_is_written_out_too(data, opened, 
         net[1].bias.copy_(torch.tensor([999.0, 1000.0]))
     page = opened(explore(net, data[0], data[1] % 2).save(tmp_path / "large.html"))
     page.evaluate("lenet.pin({ layer: 2, index: 0 })")
-    text = "e^(999.0000 − 1000.0000) / Σ e^(z − 1000.0000) = 0.36788 / 1.3679 = 26.9 %"
+    text = "e^(999.0000 − 1000.0000) / Σ e^(z − 1000.0000) = 0.36788 / 1.3679 = 26.9%"
     assert text in page.locator("#sums").inner_text()
 
 
@@ -623,7 +623,7 @@ def test_every_control_has_a_name_and_the_network_one_tab_stop(opened):
         assert page.locator('#layers [role="slider"][tabindex="0"]').count() == 1
         assert page.evaluate(NAMELESS) == []
         assert page.get_by_role("group", name="Pen or eraser").get_by_role("button").count() == 2
-        assert page.get_by_role("slider", name="Noise in the weights").get_attribute("aria-valuetext") == "30 %"
+        assert page.get_by_role("slider", name="Noise in the weights").get_attribute("aria-valuetext") == "30%"
         assert page.locator('[aria-hidden]:not([aria-hidden="true"])').count() == 0  # "" hides nothing
         scrolling += page.evaluate(f"() => ({SCROLLS})().length")
         assert page.evaluate(UNREACHED) == []
