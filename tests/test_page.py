@@ -448,6 +448,36 @@ IN_SIGHT = """(selector) => {
 
 
 @pytest.mark.browser
+@pytest.mark.parametrize("finger", [False, True])
+def test_hints_speak_of_keys_only_where_there_are_some(finger, opened):
+    page = opened(has_touch=finger)
+    hints = page.locator(".below .hint, .tools .hint").all_inner_texts()
+    assert any("Tap, or point at, any unit." in hint for hint in hints)
+    assert any("Shift" in hint or "arrows" in hint for hint in hints) != finger
+    page.get_by_role("radio", name="中文").click()
+    hints = page.locator(".below .hint, .tools .hint").all_inner_texts()
+    assert any("Shift" in hint or "按键" in hint for hint in hints) != finger
+
+
+@pytest.mark.browser
+def test_only_the_last_layer_says_that_its_bars_are_the_softmax(opened):
+    page = opened()
+    layers = page.locator(".layer").all_inner_texts()
+    assert ["softmax" in text for text in layers] == [False] * 12 + [True]
+    assert "10\nbars: softmax of these\nt-shirt" in layers[-1]
+
+
+@pytest.mark.browser
+def test_the_heading_of_a_small_window_is_one_line(opened):
+    page = opened()
+    page.evaluate("lenet.pin({ layer: 3, index: 600 })")
+    for width in (375, 1280):
+        page.set_viewport_size({"width": width, "height": 800})
+        assert page.locator(".grid caption").evaluate(RECTANGLE)["height"] < 25
+        assert page.evaluate(TOO_WIDE) == []
+
+
+@pytest.mark.browser
 def test_a_tap_chooses_a_unit_and_its_number_is_in_sight(opened):
     page = opened(viewport={"width": 360, "height": 700}, has_touch=True, is_mobile=True)
     page.locator('.layer[data-layer="10"] .map').tap(position={"x": 2, "y": 2})
@@ -682,6 +712,45 @@ PIXELS = """(selector) => {
 }"""
 
 
+def colours_of(page, at):
+    """The numbers of layer `at`, as shares of its scale from -1 to 1; their colours; and those of the bar below it."""
+    values = page_outputs(page)[at] - (0.5 if at == 2 else 0)
+    block = f'.layer[data-layer="{at}"]'
+    canvases = page.locator(f"{block} .map").count()
+    maps = [page.evaluate(PIXELS, f"{block} .map:nth-child({i + 1}) canvas") for i in range(canvases)]
+    colours, bar = np.concatenate(maps), np.array(page.evaluate(PIXELS, f"{block} .legend .scale"))
+    return values / abs(values).max(), colours[:, :3].astype(float), bar[:, :3].astype(float)
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("at", [1, 2])  # a convolution around 0, a sigmoid around 1/2
+def test_the_bar_below_a_layer_has_each_numbers_colour_in_its_place(at, opened):
+    shares, colours, bar = colours_of(opened(), at)
+    for place, colour in zip(np.linspace(-1, 1, len(bar)), bar):
+        nearest = abs(shares - place).argmin()
+        if abs(place) > 0.05 and abs(shares[nearest] - place) < 0.001:
+            assert abs(colours[nearest] - colour).max() <= 4, place
+
+
+@pytest.mark.browser
+def test_small_numbers_around_zero_have_colours_too(opened):
+    page = opened()
+    for at, share, most, least in ((1, 0.04, 0.3, 0.12), (2, 0.5, 0.65, 0.4)):  # behind a sigmoid all are even
+        shares, colours, bar = colours_of(page, at)
+        strengths = np.linalg.norm(colours - bar[len(bar) // 2], axis=1) / np.linalg.norm(bar[0] - bar[len(bar) // 2])
+        some = strengths[(shares < 0) & (abs(shares + share) < 0.1 * share)]
+        assert len(some) and least < some.min() and some.max() < most, (at, some)
+
+
+@pytest.mark.browser
+def test_the_bar_below_a_layer_is_wide_enough_to_be_read(opened):
+    page = opened()
+    for width in (375, 1280):
+        page.set_viewport_size({"width": width, "height": 800})
+        bars = [bar.evaluate(RECTANGLE)["width"] for bar in page.locator(".legend .scale").all()]
+        assert len(bars) == 11 and min(bars) >= 40, bars
+
+
 @pytest.mark.browser
 def test_the_numbers_in_coloured_cells_can_be_read(opened):
     for theme in ("light", "dark"):
@@ -794,7 +863,7 @@ def test_the_page_speaks_both_languages(net, data, opened, tmp_path):
     assert page.evaluate("document.documentElement.lang") == "zh-Hans"
     assert "卷积" in chinese and "短靴" in chinese
     left = set(re.findall(r"[A-Za-z]{3,}", chinese)) - {"English", "PyTorch", "net", "Sigmoid", "Tanh", "ReLU", "Space",
-                                                         "Shift", "Tab", "Page", "Down"}  # fmt: skip
+                                                         "Shift", "Tab", "Page", "Down", "softmax"}  # fmt: skip
     assert left == set()
     page.get_by_role("radio", name="English").click()
     until(page, "/[a-z]/.test(document.getElementById('announcer').textContent)")
