@@ -16,6 +16,7 @@ import torch
 from live_page import NETS, TOO_WIDE, assert_same_outputs, grown, number, page_outputs, some_data, torch_outputs, until
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from torch import nn
 
 import lenet_utils
@@ -1048,6 +1049,48 @@ def test_the_picture_has_the_pages_colours():
     assert f"--middle: {picture.MIDDLE};" in light and is_blue(*picture.colours()(1.0))
 
 
+STILLS = {
+    "LeNet": (lenet, 2, 10),
+    "no maps": (lambda: nn.Sequential(nn.Flatten(), nn.Linear(784, 84), nn.Sigmoid(), nn.Linear(84, 10)), 1, 10),
+    "many layers": (lambda: nn.Sequential(*[nn.Conv2d(1, 1, 1) for _ in range(19)], nn.Flatten(), *[nn.ReLU()] * 7,
+                                          nn.Linear(784, 100)), 5, 15),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", STILLS)
+def test_the_picture_has_rows_that_fit_with_letters_that_can_be_read(name, data):
+    make_net, rows, classes = STILLS[name]
+    net = make_net()
+    figure, _ = picture.draw_still(net, data[0][:1], pack.pack(net, *data, None, None, "en"))
+    width, height = figure.get_size_inches()
+    boxes = [axes.get_tightbbox().transformed(figure.dpi_scale_trans.inverted()) for axes in figure.axes]
+    assert width <= 8.5 and all(box.x0 > -0.05 and box.x1 < 8.65 for box in boxes)
+    assert all(box.y0 >= 0 and box.y1 <= height for box in boxes)
+    assert not any(one.overlaps(other) for i, one in enumerate(boxes) for other in boxes[:i])
+    tops = {round(axes.get_position(original=True).y1, 3) for axes in figure.axes}
+    assert len(tops) == rows and len(figure.axes[-1].patches) == classes
+    texts = [text for text in [*figure.texts, *figure.axes[-1].findobj(Text)] if text.get_text()]
+    sizes = [text.get_fontsize() for text in texts]
+    assert min(sizes) >= 8 and max(sizes[1:]) <= 9  # points; the first is the headline
+
+
+def test_the_picture_says_what_its_colours_and_bars_mean_and_lists_what_is_drawn(data):
+    net = lenet()
+    figure, description = picture.draw_still(net, data[0][:1], pack.pack(net, *data, None, None, "en"))
+    assert figure.texts[1].get_text().startswith("Blue is high, orange low; each layer has its own scale.")
+    assert [axes.get_title(loc="left").split("\n")[0].lower() for axes in figure.axes] == [
+        re.match(r"[a-z ]+(?= \d)", layer)[0] for layer in description.split(": ")[2].split("; ")[0].split(", ")
+    ]
+    assert "flatten" not in description
+    assert figure.axes[-1].get_title(loc="left") == "Linear\n10; bars: softmax of these"
+
+
+def test_colours_in_the_picture_grow_with_the_root_around_zero_only():
+    assert picture.strengths(np.array([-4.0, 0, 1, 16]), 0) == pytest.approx([-0.5, 0, 0.25, 1])
+    assert picture.strengths(np.array([0.25, 0.5, 1]), 0.5) == pytest.approx([-0.5, 0, 1])
+    assert picture.strengths(np.zeros(3), 0) == pytest.approx(0)
+
+
 def test_bars_are_shares_of_one():
     axes = Figure().subplots()
     picture.draw_bars(axes, ["a", "b"], np.array([0.25, 0.75]))
@@ -1072,7 +1115,8 @@ def test_maps_side_by_side():
     np.testing.assert_array_equal(whole[2], [6, 7, 8, np.nan, 9, 10, 11])
     assert picture.mosaic(np.zeros((64, 2, 2))).shape == (23, 23)
     assert picture.mosaic(np.zeros((120, 1, 1))).shape == (12, 10)
-    assert picture.mosaic(np.zeros(84)).shape == (12, 7) and picture.mosaic(np.zeros(7)).shape == (7, 1)
+    assert picture.mosaic(np.zeros(84)).shape == (12, 7)
+    np.testing.assert_array_equal(picture.mosaic(np.arange(7.0)), [[0, 1, 2], [3, 4, 5], [6, np.nan, np.nan]])
 
 
 def test_the_file_is_small_and_whole(net, data):
