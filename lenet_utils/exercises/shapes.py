@@ -304,7 +304,7 @@ def convolve(function):
             got = attempt(function, *copy.deepcopy(given), when=when)
         if not torch.is_tensor(got):
             raise Wrong(f"A tensor is asked for, and it returns one of the type `{type(got).__name__}`.")
-        compare_maps(got.detach().float(), by_torch(*given), faults, when)
+        compare_maps(got.detach().float().cpu(), by_torch(*given), faults, when)
     return "So this is all that a convolution is. Everything else about it is speed."
 
 
