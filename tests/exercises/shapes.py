@@ -308,6 +308,7 @@ WRONG = {
         (LIBRARY, "PyTorch's convolution"),
         (but(LIBRARY, ("nn.functional.conv2d", "torch.conv2d")), "PyTorch's convolution"),
         (LAYER, "PyTorch's convolution"),
+        (but(LIBRARY, ("def conv", "@torch.inference_mode()\ndef conv")), "PyTorch's convolution"),
         (but(CONVOLVE, ("return out", "return out.tolist()")), "one of the type"),
         (but(CONVOLVE, ("return out", "return out[0, 0]")), "Yours has 2"),
         (but(CONVOLVE, ("return out", "return nn.functional.pad(out, (0, 1))")), "and there should be"),
