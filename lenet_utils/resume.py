@@ -86,8 +86,8 @@ class Run:
         if animator is None:
             from .plot import Animator  # as in train_ch6
 
-            names = ["train loss", "train acc", "test acc"]
-            animator = Animator(xlabel="epoch", xlim=[0, num_epochs or 1], legend=names)
+            names, ylabel = ["train loss", "train acc", "test acc"], "loss in nats, acc as a fraction"
+            animator = Animator(xlabel="epoch", ylabel=ylabel, xlim=[0, num_epochs or 1], legend=names)
         if animator:
             replay(history, animator)
         try:

@@ -1405,8 +1405,9 @@ def test_frozen_parameters_stay_even_with_a_gradient():
 
 @pytest.mark.parametrize(("num_epochs", "right_end"), [(3, 3), (0, 1)])
 def test_the_animator_that_training_makes(monkeypatch, num_epochs, right_end):
-    """d2l's labels; the axis from 0, as the plateau is in the first epoch, and of a length even without epochs."""
+    """d2l's legend, with what its y axis counts; the x axis from 0, as the plateau is in the first epoch."""
     made = []
     monkeypatch.setattr("lenet_utils.plot.Animator", lambda **given: made.append(given) or Recorder())
     train_ch6(small_net(), make_batches(4), make_batches(4), num_epochs, 0.1, CPU)
-    assert made == [{"xlabel": "epoch", "xlim": [0, right_end], "legend": ["train loss", "train acc", "test acc"]}]
+    labels = {"xlabel": "epoch", "ylabel": "loss in nats, acc as a fraction"}
+    assert made == [{**labels, "xlim": [0, right_end], "legend": ["train loss", "train acc", "test acc"]}]
