@@ -6,24 +6,29 @@ from .display import set_alt
 
 GAP = 1  # pixels between two maps that stand side by side
 WIDTH, TALLEST, SHORTEST = 6.4, 1.03, 0.4  # inches; the shortest row still has room for its label's three lines
+LETTER = 0.6 * 7 / 72  # inches: about the width of a letter of 7 points, in which the names below a strip are written
 
 
-def show_stages(stages, title="", *, signed=False, alt=None):
+def show_stages(stages, title="", *, signed=False, names=(), alt=None):
     """Draw what comes out of each stage of a network, a row a stage, from the pixels at the top; returns the axes.
 
     `stages`: tensors by name, in order, for one image: maps `(C, H, W)`, or `C` numbers `(C,)`, which become a
     strip; a batch axis of 1 in front is left out. Each row has a scale of its own, whose ends stand beside it:
     dark is the lowest number, bright the highest. `signed`: for differences; white is zero, blue above it, red below.
-    Raises ValueError for a tensor of another shape, a batch of several images, or numbers that are not finite.
+    `names`: for the fields of every strip that has as many numbers, e.g. the ten classes below the ten scores.
+    Raises ValueError for a tensor of another shape, a batch of several images, numbers that are not finite, or names
+    that fit no strip.
     """
     from matplotlib import pyplot as plt
 
     if not stages:
         raise ValueError("expected at least one stage to draw, got none")
     rows = {name: side_by_side(name, values) for name, values in stages.items()}
+    named = strips_of(len(names), stages)
     heights = [row_height(row) for row in rows.values()]
+    below = len(named) * (room_for(names) + 0.08)
     figure, axes = plt.subplots(
-        len(rows), 1, figsize=(WIDTH + 1.2, sum(heights) + 0.08 * len(rows) + 0.5), height_ratios=heights,
+        len(rows), 1, figsize=(WIDTH + 1.2, sum(heights) + 0.08 * len(rows) + 0.5 + below), height_ratios=heights,
         squeeze=False, layout="constrained",
     )  # fmt: skip
     for panel, (name, row) in zip(axes[:, 0], rows.items()):
@@ -35,9 +40,31 @@ def show_stages(stages, title="", *, signed=False, alt=None):
         panel.spines[:].set_visible(False)
         label = f"{name}\n{describe(stages[name])}\n{low:.2f} to {high:.2f}"
         panel.set_ylabel(label, rotation=0, ha="right", va="center", fontsize=8)
+        if name in named:
+            panel.set_xticks(range(len(names)), names, fontsize=7, rotation=90 * (room_for(names) > LETTER * 2))
+            panel.tick_params(length=0)
     figure.suptitle(title)
-    set_alt(figure, alt or f"{title and title + '. '}A row for each stage: {', '.join(stages)}")
+    set_alt(figure, alt or f"{as_sentence(title)}A row for each stage: {', '.join(stages)}")
     return axes[:, 0]
+
+
+def strips_of(count, stages):
+    """The names of the stages that are `count` numbers; of none if `count` is 0."""
+    found = [name for name, values in stages.items() if count and describe(values) == f"{count} numbers"]
+    if count and not found:
+        raise ValueError(f"expected a name for each number of a strip, got {count} names and no strip of {count}")
+    return found
+
+
+def room_for(names):
+    """The inches below a strip that its names need: a line, or their length where that is more than a field's width."""
+    longest = max(map(len, names), default=0) * LETTER
+    return longest if longest > WIDTH / max(len(names), 1) else LETTER * 2 * bool(names)
+
+
+def as_sentence(title):
+    """The title at the beginning of a description: in one line, and with a full stop where there is a title."""
+    return f"{title}. ".replace("\n", " ") if title else ""
 
 
 def row_height(row):
@@ -97,5 +124,5 @@ def show_rows(rows, title="", *, columns=(), signed=(), scale=1.15, alt=None):
     for panel, heading in zip(axes[0], columns):
         panel.set_title(heading, fontsize=9)
     figure.suptitle(title)
-    set_alt(figure, alt or f"{title and title + '. '}Small pictures in rows: {', '.join(filter(None, rows))}")
+    set_alt(figure, alt or f"{as_sentence(title)}Small pictures in rows: {', '.join(filter(None, rows))}")
     return axes

@@ -1,5 +1,6 @@
 """The pictures of a network's inside: every number in its place, titles and alt texts, and what cannot be drawn."""
 
+import itertools
 import json
 import pathlib
 
@@ -84,6 +85,47 @@ def test_title_and_alt_text(stages):
     assert panels[0].figure.get_suptitle() == "A boot on its way"
     assert alt_text(panels[0].figure) == "A boot on its way. A row for each stage: maps, numbers, one"
     assert alt_text(inside.show_stages(stages, alt="three rows")[0].figure) == "three rows"
+
+
+def test_a_title_of_two_lines_is_one_in_the_alt_text(stages):
+    stages_figure = inside.show_stages(stages, "One line\nand another")[0].figure
+    rows_figure = inside.show_rows({"a": torch.rand(1, 2, 2)}, "One line\nand another")[0, 0].figure
+    assert alt_text(stages_figure) == "One line and another. A row for each stage: maps, numbers, one"
+    assert alt_text(rows_figure) == "One line and another. Small pictures in rows: a"
+
+
+def written_below(panel):
+    """The names below a strip, with their places, and whether they are turned."""
+    labels = panel.get_xticklabels()
+    return [label.get_text() for label in labels], list(panel.get_xticks()), {label.get_rotation() for label in labels}
+
+
+def test_names_stand_below_the_strips_of_as_many_numbers(stages):
+    stages["the same number"] = torch.rand(7)
+    names = ["coat", "bag", "boot", "shirt", "t-shirt", "sandal", "dress"]
+    maps, first, one, second = inside.show_stages(stages, names=names)
+    for strip in (first, second):
+        assert written_below(strip) == (names, list(range(7)), {0.0})
+    assert not len(maps.get_xticks()) and not len(one.get_xticks())
+    assert not any(len(panel.get_xticks()) for panel in inside.show_stages(stages))
+
+
+@pytest.mark.parametrize("names", [["ankle boot"] * 10, ["a name that is far too long"] * 10, list("ab" * 50)])
+def test_names_have_room(names):
+    """Beside each other, below their strip, and above the next one."""
+    panels = inside.show_stages({"scores": torch.rand(len(names)), "next": torch.rand(5)}, names=names)
+    panels[0].figure.canvas.draw()
+    boxes = [label.get_window_extent() for label in panels[0].get_xticklabels()]
+    assert all(box.x1 <= other.x0 for box, other in itertools.pairwise(boxes))
+    strip, below = (panel.get_window_extent() for panel in panels)
+    assert all(below.y1 < box.y0 < box.y1 < strip.y0 for box in boxes)
+    assert strip.height > 0.9 * inside.SHORTEST * panels[0].figure.dpi
+
+
+def test_names_that_fit_no_strip_are_refused(stages):
+    with pytest.raises(ValueError, match="got 3 names and no strip of 3"):  # three maps are no strip
+        inside.show_stages(stages, names=["a", "b", "c"])
+    assert not matplotlib.pyplot.get_fignums()
 
 
 def test_tensors_with_gradients_and_other_types_can_be_drawn():
