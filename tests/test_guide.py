@@ -4,6 +4,7 @@ import importlib.util
 import json
 import pathlib
 import re
+import subprocess
 import sys
 
 import pytest
@@ -86,3 +87,13 @@ def test_every_program_is_named_where_one_looks_for_it(folder):
     programs = {path.name for path in (COURSE / folder).glob("*.py")} - {"machine.py"}  # which others import
     pages = {"tools": README + GUIDE + CONTRIBUTING, "benchmarks": BENCHMARKS}
     assert [name for name in programs if f"{folder}/{name}" not in pages[folder]] == []
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in (COURSE / "tools").glob("*.py")))
+def test_a_tool_that_is_asked_for_help_gives_it_and_does_nothing_else(name):
+    for module in {"chinese.py": ["markdown_it"], "readme_picture.py": ["playwright"]}.get(name, []):
+        pytest.importorskip(module)
+    command = [sys.executable, COURSE / "tools" / name, "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"usage: {name} ")
