@@ -1,4 +1,4 @@
-"""Write the notebooks without their solutions to a new folder: `uv run tools/hand_out.py for_my_class`.
+"""Write the notebooks without their solutions to a new folder: `uv run tools/hand_out.py ../for_my_class`.
 
 With `--nbgrader` the folder becomes a course for nbgrader instead: an assignment for each notebook, in which the
 solutions stand where nbgrader looks for them, so that `nbgrader generate_assignment 1_reshape` takes them out.
