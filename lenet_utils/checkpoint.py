@@ -36,7 +36,7 @@ class Checkpoint:
         if every is not None:
             every = checks.whole_number("every, the number of batches between two saves,", every)
         checks.folder(folder)
-        self.folder, self.every, self.resume = pathlib.Path(folder).expanduser(), every, resume
+        self.folder, self.every, self.resume = pathlib.Path(folder).expanduser().absolute(), every, resume
         self.requested = False
         self.damaged = False  # the last file: nobody can go on from it
         self.of_another_run = False  # what is in the folder: the first save replaces all of it

@@ -75,7 +75,7 @@ def device(name, remedy="use try_gpu() to take a GPU where there is one"):
         torch.empty(0, device=found)
     except (RuntimeError, AssertionError, TypeError, ImportError) as error:
         raise ValueError(f"expected a device that this machine has, got {str(name)!r}: {remedy}") from error
-    return found
+    return torch.device("cpu") if found.type == "cpu" else found  # "cpu:0" is no other place, but looks like one
 
 
 def module(net):
@@ -188,6 +188,9 @@ def pair(name, batch):
             f"expected {name} to give batches, pairs (X, y) of images and labels, got {type(batch).__name__}{number}: "
             "hand over one of load_data_fashion_mnist's two iterators, or a list of batches, [(X, y)]"
         )
+    X, y = batch
+    if not all(map(torch.is_tensor, X if isinstance(X, (list, tuple)) else [X])) or not torch.is_tensor(y):
+        raise ValueError(f"expected a batch (X, y) of two tensors, got {type(X).__name__} and {type(y).__name__}")
     return batch
 
 
@@ -218,12 +221,12 @@ def batch(X, y):
 
 
 def forward(net, X):
-    """`net(X)`. Where that fails, and the net's parameters are of another type than `X`, the error is about this."""
+    """`net(X)`. Where that fails since the net's parameters are of another type than `X`, the error says so."""
     try:
         return net(X)
     except RuntimeError as error:
         dtype = next(net.parameters()).dtype
-        if X.dtype == dtype:
+        if X.dtype == dtype or not any(word in str(error) for word in ("type", "not implemented")):  # PyTorch's words
             raise
         raise another_type(X, dtype) from error
 

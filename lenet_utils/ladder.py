@@ -301,8 +301,8 @@ def draw_shares(columns, title):
         places = [row + i * thick for row in range(len(names))]
         bars = axes.barh(places, shares, thick, color=style["color"], hatch="//" * i, edgecolor="white", label=column)
         for name, share in zip(names, shares):
-            told[name].append(f"{share:.0f} %" + (f" of the {column}" if len(columns) > 1 else ""))
-        axes.bar_label(bars, fmt="%.0f %%", padding=3)
+            told[name].append(f"{share:.0f}%" + (f" of the {column}" if len(columns) > 1 else ""))
+        axes.bar_label(bars, fmt="%.0f%%", padding=3)
     axes.set_yticks([row + 0.4 - thick / 2 for row in range(len(names))], names)
     axes.invert_yaxis()
     axes.set(xlabel="share in per cent", title=title)
@@ -334,18 +334,22 @@ def draw_ladder(speeds, limit, title):
 def draw_roofline(points, flops, bandwidth, title):
     """The two limits of this machine, and a point for each name: `(flop a byte, flop a second)`. Returns the axes."""
     from matplotlib import pyplot as plt
-    from matplotlib.ticker import LogFormatter
+    from matplotlib.ticker import LogFormatter, LogLocator, NullFormatter
 
     _, axes = plt.subplots(figsize=(7.2, 4.4), layout="constrained")
     ends = [0.5, flops / bandwidth, 10_000]  # flop a byte
     axes.plot(ends, [min(x * bandwidth, flops) / 1e9 for x in ends], color="black", label="limit of this machine")
-    for (name, (x, y)), style, marker in zip(points.items(), itertools.cycle(STYLES), itertools.cycle("os^vDPX*")):
-        axes.plot(x, y / 1e9, marker, color=style["color"], markersize=8, label=name)
+    colours = itertools.cycle([*(style["color"] for style in STYLES), "black"])
+    for (name, (x, y)), colour, marker in zip(points.items(), colours, itertools.cycle("os^vDPX*")):
+        hollow = {"markerfacecolor": "none", "markeredgewidth": 2}  # several rungs stand nearly at the same place
+        axes.plot(x, y / 1e9, marker, color=colour, markersize=9, label=name, **hollow)
     axes.set(xscale="log", yscale="log", title=title)
     axes.set(xlabel="arithmetic for each byte from memory, in flop", ylabel="billion flop a second")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     for axis in (axes.xaxis, axes.yaxis):  # 20 and 1,000, not 2 x 10^1 and 10^3
         axis.set_major_formatter("{x:,g}")
-        axis.set_minor_formatter(LogFormatter())
+    axes.xaxis.set_minor_formatter(LogFormatter())
+    axes.yaxis.set_minor_formatter(NullFormatter())
     axes.legend(fontsize=8)
     axes.grid(alpha=0.4)
     told = "; ".join(

@@ -164,6 +164,6 @@ def fans_in(layer):
     if isinstance(layer, Subsampling):
         return [4] * len(layer.bias), [4] * len(layer.bias)
     if isinstance(layer, (nn.Conv2d, nn.Linear)):
-        fan = layer.weight[0].numel()
-        return [fan] * len(layer.bias), [fan] * len(layer.bias)
+        fans = [layer.weight[0].numel()] * len(layer.weight)
+        return fans, fans  # the second for the bias, where there is one
     return ()

@@ -20,7 +20,7 @@ class Reshape(nn.Module):
 
     def forward(self, X):
         shape = (1, 28, 28) if X.ndim == 2 and X.shape == (28, 28) else tuple(X.shape)
-        if shape[1:] not in {(784,), (28, 28), (1, 28, 28)}:
+        if shape[1:] not in ((784,), (28, 28), (1, 28, 28)):
             raise ValueError(
                 "expected images of shape (N, 784), (N, 28, 28), (28, 28) or (N, 1, 28, 28) "
                 f"to make (N, 1, 28, 28) of, got {tuple(X.shape)}"
@@ -188,7 +188,7 @@ def window(layer, axis=0):
     if not isinstance(layer, (nn.Conv2d, nn.AvgPool2d, nn.MaxPool2d)):
         return None
     sizes = layer.kernel_size, layer.stride, layer.padding, getattr(layer, "dilation", 1)
-    kernel, stride, padding, dilation = (size[axis] if isinstance(size, tuple) else size for size in sizes)
+    kernel, stride, padding, dilation = (size[axis] if isinstance(size, (tuple, list)) else size for size in sizes)
     if isinstance(padding, str):
         return kernel, stride, dilation * (kernel - 1) if padding == "same" else 0, dilation
     return kernel, stride, 2 * padding, dilation

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from . import checks
 from .data import Batches, read_split
 from .model import Reshape
-from .train import SGD, Diverged, Timer, evaluate_accuracy_gpu
+from .train import NO_LABEL, SGD, Diverged, Timer, evaluate_accuracy_gpu
 
 
 def lenet_with(activation=nn.Sigmoid, pooling=nn.AvgPool2d, batch_norm=False):
@@ -178,6 +178,7 @@ def train_modern(
     from torch.optim.swa_utils import AveragedModel, update_bn
 
     check_recipe(net, train_iter, num_epochs, lr, momentum, weight_decay, label_smoothing, average)
+    num_epochs, lr = int(num_epochs), float(lr)
     checks.function("init_weights", init_weights, of="a layer")
     checks.function("augmentation", augmentation, of="images")
     if val_iter is not None:
@@ -188,7 +189,7 @@ def train_modern(
     net.to(device, memory_format=torch.channels_last)
     train_iter = train_iter.to(device) if isinstance(train_iter, Batches) else train_iter
     optimizer = Nesterov(net.parameters(), lr, momentum, weight_decay)
-    mean_net, run = AveragedModel(net), Run()
+    mean_net, run = AveragedModel(net) if average else None, Run()
     num_steps = num_epochs * len(train_iter)
     for epoch in range(num_epochs):
         timer, losses, images = Timer(), [], 0
@@ -200,13 +201,15 @@ def train_modern(
             optimizer.zero_grad()
             with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
                 y_hat = net(augmentation(X) if augmentation else X)  # (N, 10) logits
-            loss = F.cross_entropy(y_hat.float(), y, label_smoothing=label_smoothing)
+            loss = F.cross_entropy(y_hat.float(), y, ignore_index=NO_LABEL, label_smoothing=label_smoothing)
             loss.backward()
             optimizer.step()
             losses.append(loss.detach() * len(y))  # the last batch may be smaller
             images += len(y)
-            if step > num_steps * (1 - average):
+            if average and step > num_steps * (1 - average):
                 mean_net.update_parameters(net)
+        if not images:
+            raise ValueError(f"expected train_iter to give batches in every epoch, got none in epoch {epoch + 1}")
         if average and epoch + 1 == num_epochs:
             net.load_state_dict(mean_net.module.state_dict())
             update_bn(train_iter, net, device)  # the running averages belong to other weights: measure them anew

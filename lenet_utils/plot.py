@@ -35,10 +35,13 @@ class Animator:
                  fmts=None, nrows=1, ncols=1, figsize=(5, 3.5)):  # fmt: skip
         self.xlabel, self.legend, self.fmts = xlabel, legend or [], fmts
         self.nrows, self.ncols, self.figsize = nrows, ncols, figsize
-        self.config_axes = lambda: set_axes(self.axes[0], xlabel, ylabel, xlim, ylim, xscale, yscale, self.legend)
+        self.settings = xlabel, ylabel, xlim, ylim, xscale, yscale, self.legend  # as `set_axes` takes them
         self.X, self.Y = [], []  # one list a series
         self._drawn = False  # whether all points are in the figure
         self._output = CellOutput(self) if kernel_shell() else TextOutput(self)
+
+    def config_axes(self):
+        set_axes(self.axes[0], *self.settings)
 
     @functools.cached_property
     def axes(self):

@@ -86,8 +86,8 @@ class Run:
         if animator is None:
             from .plot import Animator  # as in train_ch6
 
-            names = ["train loss", "train acc", "test acc"]
-            animator = Animator(xlabel="epoch", xlim=[0, num_epochs or 1], legend=names)
+            names, ylabel = ["train loss", "train acc", "test acc"], "loss in nats, acc as a fraction"
+            animator = Animator(xlabel="epoch", ylabel=ylabel, xlim=[0, num_epochs or 1], legend=names)
         if animator:
             replay(history, animator)
         try:
@@ -297,13 +297,13 @@ class Requests(StopBetweenBatches):
         self._watch("SIGTERM", self._note)
         return super().__enter__()
 
-    def _note(self, *_):
+    def _note(self):
         if self.patient:
             self.requested = True
         else:
             super()._note()
 
-    def _note_save(self, *_):
+    def _note_save(self):
         self.save = True
 
 

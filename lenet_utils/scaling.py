@@ -47,7 +47,7 @@ class Machine:
 
 def draw(axes, machine, counts, batch, size):
     """Strong scaling (the same `batch` for all) and weak (a `batch` for each), as images a second over devices."""
-    from matplotlib.ticker import NullLocator
+    from matplotlib.ticker import LogLocator, NullFormatter, NullLocator
 
     from .plot import STYLES
 
@@ -60,5 +60,8 @@ def draw(axes, machine, counts, batch, size):
     axes.set(xscale="log", yscale="log", xlabel="devices", ylabel="images a second")
     axes.set_xticks(counts, [f"{p:,}" for p in counts])
     axes.xaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter("{x:,.0f}")
+    axes.yaxis.set_minor_formatter(NullFormatter())
     axes.grid(alpha=0.4)
     axes.legend()

@@ -1,6 +1,7 @@
 """Stopping a training run between two batches, not in the middle of a weight update."""
 
 import contextlib
+import os
 import signal
 
 
@@ -19,6 +20,7 @@ class StopBetweenBatches:
         self.requested = False
         self.lost_workers = False  # who would have brought the next batch
         self._before = {}  # signal: who reacted to it
+        self._process = os.getpid()
 
     def __enter__(self):
         self._watch("SIGINT", self._note)
@@ -32,14 +34,22 @@ class StopBetweenBatches:
         number = getattr(signal, name, None)  # Windows has no SIGUSR1
         if number is not None and signal.getsignal(number) not in (signal.SIG_IGN, None):
             with contextlib.suppress(ValueError):  # not the main thread
-                self._before[number] = signal.signal(number, react)
+                self._before[number] = signal.signal(number, lambda *_: self._react(number, react))
+
+    def _react(self, number, react):
+        """`react`, but not in a process that was forked within it, as a worker may be: there all is as before."""
+        if os.getpid() == self._process:
+            react()
+        else:
+            signal.signal(number, self._before[number])
+            os.kill(os.getpid(), number)
 
     def check(self):
         """Between two batches: stop here if somebody asked for it. Raises KeyboardInterrupt."""
         if self.requested:
             raise KeyboardInterrupt
 
-    def _note(self, *_):
+    def _note(self):
         if self.requested:
             raise KeyboardInterrupt
         self.requested = True

@@ -230,7 +230,8 @@ def train_ch6(
     if animator is None:
         from .plot import Animator  # on first use: training itself needs no matplotlib
 
-        animator = Animator(xlabel="epoch", xlim=[0, num_epochs or 1], legend=["train loss", "train acc", "test acc"])
+        names, ylabel = ["train loss", "train acc", "test acc"], "loss in nats, acc as a fraction"
+        animator = Animator(xlabel="epoch", ylabel=ylabel, xlim=[0, num_epochs or 1], legend=names)
     try:
         with StopBetweenBatches() as stop, quick_layers(net), kept_memory(train_iter):
             for epoch in range(num_epochs):

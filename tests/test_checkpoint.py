@@ -391,6 +391,14 @@ def test_the_home_folder_may_be_a_tilde():
     assert Checkpoint("~/run").folder == pathlib.Path.home() / "run"
 
 
+def test_the_folder_stays_the_one_that_was_named(tmp_path, monkeypatch):
+    """A learner's os.chdir while a run is kept must not divide it between two folders."""
+    monkeypatch.chdir(tmp_path)
+    checkpoint = Checkpoint("run")
+    monkeypatch.chdir(tmp_path.parent)
+    assert checkpoint.folder == tmp_path / "run"
+
+
 def test_a_flipped_bit_is_noticed(tmp_path):
     checkpoint = Checkpoint(tmp_path)
     fit(small_net(), checkpoint, num_epochs=1)

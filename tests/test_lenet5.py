@@ -179,3 +179,8 @@ def test_it_learns_one_batch():
                 p -= 0.01 * p.grad
     assert loss < first / 4
     assert (net(X).argmax(dim=1) == y).float().mean() > 0.9
+
+
+def test_layers_without_a_bias_have_first_weights_too():
+    layer = nn.Linear(4, 3, bias=False).apply(room.init_1998)
+    assert 0 < layer.weight.abs().max() <= 2.4 / 4

@@ -480,3 +480,14 @@ def test_the_table_wakes_no_gpu_that_the_net_is_not_on(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     layer_table(lenet())
+
+
+def test_sizes_of_a_pooling_may_be_lists():
+    assert [row.shape for row in layer_table(nn.Sequential(nn.AvgPool2d([2, 4])))] == [(1, 1, 14, 7)]
+
+
+@pytest.mark.filterwarnings("ignore")  # PyTorch would rather export, and says so
+def test_lenet_can_be_traced():
+    """So older exporters take it."""
+    net, X = lenet(), torch.rand(2, 1, 28, 28)
+    assert torch.equal(torch.jit.trace(net, X[:1])(X), net(X))

@@ -2,7 +2,9 @@
 
 import copy
 import math
+from fractions import Fraction
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -315,6 +317,34 @@ def test_arguments_that_cannot_work_change_nothing(change, message):
     with pytest.raises(ValueError, match=message):
         modern.train_modern(net, small_batches(), **arguments)
     assert torch.equal(weights(net), before)
+
+
+@pytest.mark.parametrize("label", [-100, 10])
+def test_a_label_that_the_net_cannot_give_is_refused(label):
+    batches = [(torch.rand(2, 1, 28, 28), torch.tensor([1, label]))]
+    with pytest.raises((ValueError, IndexError)):
+        modern.train_modern(tiny_net(), batches, 1, 0.1)
+
+
+def test_a_pass_without_batches_is_told():
+    class Once(list):
+        def __iter__(self):
+            yield from [self.pop()] if super().__len__() > 1 else []
+
+    with pytest.raises(ValueError, match="train_iter to give batches in every epoch, got none in epoch 2"):
+        modern.train_modern(tiny_net(), Once([*small_batches()][:2]), 2, 0.1)
+
+
+def test_a_net_that_cannot_be_copied_is_trained():
+    net = tiny_net()
+    net.kept = net(torch.rand(1, 1, 28, 28))  # has a graph behind it, and PyTorch copies no such tensor
+    modern.train_modern(net, small_batches(), 1, 0.1)
+
+
+def test_numbers_of_other_libraries_count_as_numbers():
+    """127 is all that NumPy's smallest whole numbers reach."""
+    run = modern.train_modern(tiny_net(), small_batches(400), np.int8(2), Fraction(1, 10), schedule=True)
+    assert run.lr[-1] == pytest.approx(0)
 
 
 def test_a_loss_that_is_no_number_is_told():

@@ -14,7 +14,9 @@ import numpy as np
 import pytest
 import torch
 from live_page import NETS, TOO_WIDE, assert_same_outputs, grown, number, page_outputs, some_data, torch_outputs, until
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from torch import nn
 
 import lenet_utils
@@ -104,7 +106,7 @@ def test_the_answer_is_the_networks(net, data, opened):
     page.get_by_role("radio", name="Picture 7:").click()
     with torch.inference_mode():
         shares = net(data[0][7:8]).softmax(dim=1)[0]
-    share = f"{shares.max():.1%}".replace("%", " %")
+    share = f"{shares.max():.1%}"
     verdict = "✓ as the label says" if shares.argmax() == data[1][7] else f"✗ the label says {LABELS[data[1][7]]}"
     until(page, f"document.getElementById('answer').textContent === '{LABELS[shares.argmax()]} {share} {verdict}'")
     until(page, "document.getElementById('announcer').textContent.length > 0")
@@ -380,7 +382,7 @@ def test_a_softmax_of_scores_too_large_for_exp_is_written_out_too(data, opened, 
         net[1].bias.copy_(torch.tensor([999.0, 1000.0]))
     page = opened(explore(net, data[0], data[1] % 2).save(tmp_path / "large.html"))
     page.evaluate("lenet.pin({ layer: 2, index: 0 })")
-    text = "e^(999.0000 − 1000.0000) / Σ e^(z − 1000.0000) = 0.36788 / 1.3679 = 26.9 %"
+    text = "e^(999.0000 − 1000.0000) / Σ e^(z − 1000.0000) = 0.36788 / 1.3679 = 26.9%"
     assert text in page.locator("#sums").inner_text()
 
 
@@ -444,6 +446,36 @@ IN_SIGHT = """(selector) => {
     const { top, bottom } = document.querySelector(selector).getBoundingClientRect();
     return top >= 0 && bottom <= innerHeight;
 }"""
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("finger", [False, True])
+def test_hints_speak_of_keys_only_where_there_are_some(finger, opened):
+    page = opened(has_touch=finger)
+    hints = page.locator(".below .hint, .tools .hint").all_inner_texts()
+    assert any("Tap, or point at, any unit." in hint for hint in hints)
+    assert any("Shift" in hint or "arrows" in hint for hint in hints) != finger
+    page.get_by_role("radio", name="中文").click()
+    hints = page.locator(".below .hint, .tools .hint").all_inner_texts()
+    assert any("Shift" in hint or "按键" in hint for hint in hints) != finger
+
+
+@pytest.mark.browser
+def test_only_the_last_layer_says_that_its_bars_are_the_softmax(opened):
+    page = opened()
+    layers = page.locator(".layer").all_inner_texts()
+    assert ["softmax" in text for text in layers] == [False] * 12 + [True]
+    assert "10\nbars: softmax of these\nt-shirt" in layers[-1]
+
+
+@pytest.mark.browser
+def test_the_heading_of_a_small_window_is_one_line(opened):
+    page = opened()
+    page.evaluate("lenet.pin({ layer: 3, index: 600 })")
+    for width in (375, 1280):
+        page.set_viewport_size({"width": width, "height": 800})
+        assert page.locator(".grid caption").evaluate(RECTANGLE)["height"] < 25
+        assert page.evaluate(TOO_WIDE) == []
 
 
 @pytest.mark.browser
@@ -622,7 +654,7 @@ def test_every_control_has_a_name_and_the_network_one_tab_stop(opened):
         assert page.locator('#layers [role="slider"][tabindex="0"]').count() == 1
         assert page.evaluate(NAMELESS) == []
         assert page.get_by_role("group", name="Pen or eraser").get_by_role("button").count() == 2
-        assert page.get_by_role("slider", name="Noise in the weights").get_attribute("aria-valuetext") == "30 %"
+        assert page.get_by_role("slider", name="Noise in the weights").get_attribute("aria-valuetext") == "30%"
         assert page.locator('[aria-hidden]:not([aria-hidden="true"])').count() == 0  # "" hides nothing
         scrolling += page.evaluate(f"() => ({SCROLLS})().length")
         assert page.evaluate(UNREACHED) == []
@@ -654,6 +686,70 @@ def test_contrasts_of_the_colours_in_use(theme, opened):
         for part in ("edge", "below", "above"):
             assert contrast(colours[part], colours[ground]) >= 3, (part, ground)
     assert contrast(colours["on-accent"], colours["accent"]) >= 4.5
+
+
+def is_blue(red, green, blue, *opacity):
+    return blue > green > red
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_blue_is_above_zero_as_in_the_courses_figures(theme, opened):
+    page = opened(color_scheme=theme)
+    page.evaluate("lenet.pin({ layer: 8, index: 0 })")  # a linear unit: its contributions have bars, too
+    style = """(selector) =>
+        getComputedStyle(document.querySelector(selector)).backgroundColor.match(/\\d+/g).map(Number)"""
+    blue = [page.evaluate(style, selector) for selector in (".best .track i", ".bar-cell .positive")]
+    assert all(is_blue(*colour) for colour in blue) and not is_blue(*page.evaluate(style, ".bar-cell .negative"))
+    values, pixels = page_outputs(page)[8], page.evaluate(PIXELS, '.layer[data-layer="8"] .map canvas')
+    assert is_blue(*pixels[values.argmax()]) and not is_blue(*pixels[values.argmin()])
+    assert page.locator('.layer[data-layer="8"] .legend').get_attribute("title").startswith("Orange −")
+
+
+PIXELS = """(selector) => {
+    const canvas = document.querySelector(selector);
+    const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+    return Array.from({ length: data.length / 4 }, (_, i) => [...data.slice(4 * i, 4 * i + 4)]);
+}"""
+
+
+def colours_of(page, at):
+    """The numbers of layer `at`, as shares of its scale from -1 to 1; their colours; and those of the bar below it."""
+    values = page_outputs(page)[at] - (0.5 if at == 2 else 0)
+    block = f'.layer[data-layer="{at}"]'
+    canvases = page.locator(f"{block} .map").count()
+    maps = [page.evaluate(PIXELS, f"{block} .map:nth-child({i + 1}) canvas") for i in range(canvases)]
+    colours, bar = np.concatenate(maps), np.array(page.evaluate(PIXELS, f"{block} .legend .scale"))
+    return values / abs(values).max(), colours[:, :3].astype(float), bar[:, :3].astype(float)
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("at", [1, 2])  # a convolution around 0, a sigmoid around 1/2
+def test_the_bar_below_a_layer_has_each_numbers_colour_in_its_place(at, opened):
+    shares, colours, bar = colours_of(opened(), at)
+    for place, colour in zip(np.linspace(-1, 1, len(bar)), bar):
+        nearest = abs(shares - place).argmin()
+        if abs(place) > 0.05 and abs(shares[nearest] - place) < 0.001:
+            assert abs(colours[nearest] - colour).max() <= 4, place
+
+
+@pytest.mark.browser
+def test_small_numbers_around_zero_have_colours_too(opened):
+    page = opened()
+    for at, share, most, least in ((1, 0.04, 0.3, 0.12), (2, 0.5, 0.65, 0.4)):  # behind a sigmoid all are even
+        shares, colours, bar = colours_of(page, at)
+        strengths = np.linalg.norm(colours - bar[len(bar) // 2], axis=1) / np.linalg.norm(bar[0] - bar[len(bar) // 2])
+        some = strengths[(shares < 0) & (abs(shares + share) < 0.1 * share)]
+        assert len(some) and least < some.min() and some.max() < most, (at, some)
+
+
+@pytest.mark.browser
+def test_the_bar_below_a_layer_is_wide_enough_to_be_read(opened):
+    page = opened()
+    for width in (375, 1280):
+        page.set_viewport_size({"width": width, "height": 800})
+        bars = [bar.evaluate(RECTANGLE)["width"] for bar in page.locator(".legend .scale").all()]
+        assert len(bars) == 11 and min(bars) >= 40, bars
 
 
 @pytest.mark.browser
@@ -768,7 +864,7 @@ def test_the_page_speaks_both_languages(net, data, opened, tmp_path):
     assert page.evaluate("document.documentElement.lang") == "zh-Hans"
     assert "卷积" in chinese and "短靴" in chinese
     left = set(re.findall(r"[A-Za-z]{3,}", chinese)) - {"English", "PyTorch", "net", "Sigmoid", "Tanh", "ReLU", "Space",
-                                                         "Shift", "Tab", "Page", "Down"}  # fmt: skip
+                                                         "Shift", "Tab", "Page", "Down", "softmax"}  # fmt: skip
     assert left == set()
     page.get_by_role("radio", name="English").click()
     until(page, "/[a-z]/.test(document.getElementById('announcer').textContent)")
@@ -946,6 +1042,55 @@ def test_many_classes_and_long_names_have_room_in_the_picture(data):
     assert "letters" in description and description.endswith("bars for the 15 likeliest classes.")
 
 
+def test_the_picture_has_the_pages_colours():
+    light = (WEB / "page.css").read_text().split("}")[0]
+    ends = [to_hex(picture.colours()(end)) for end in (0.0, 1.0)]
+    assert ends == [re.search(rf"--{name}: (#\w+)", light)[1] for name in ("below", "above")]
+    assert f"--middle: {picture.MIDDLE};" in light and is_blue(*picture.colours()(1.0))
+
+
+STILLS = {
+    "LeNet": (lenet, 2, 10),
+    "no maps": (lambda: nn.Sequential(nn.Flatten(), nn.Linear(784, 84), nn.Sigmoid(), nn.Linear(84, 10)), 1, 10),
+    "many layers": (lambda: nn.Sequential(*[nn.Conv2d(1, 1, 1) for _ in range(19)], nn.Flatten(), *[nn.ReLU()] * 7,
+                                          nn.Linear(784, 100)), 5, 15),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", STILLS)
+def test_the_picture_has_rows_that_fit_with_letters_that_can_be_read(name, data):
+    make_net, rows, classes = STILLS[name]
+    net = make_net()
+    figure, _ = picture.draw_still(net, data[0][:1], pack.pack(net, *data, None, None, "en"))
+    width, height = figure.get_size_inches()
+    boxes = [axes.get_tightbbox().transformed(figure.dpi_scale_trans.inverted()) for axes in figure.axes]
+    assert width <= 8.5 and all(box.x0 > -0.05 and box.x1 < 8.65 for box in boxes)
+    assert all(box.y0 >= 0 and box.y1 <= height for box in boxes)
+    assert not any(one.overlaps(other) for i, one in enumerate(boxes) for other in boxes[:i])
+    tops = {round(axes.get_position(original=True).y1, 3) for axes in figure.axes}
+    assert len(tops) == rows and len(figure.axes[-1].patches) == classes
+    texts = [text for text in [*figure.texts, *figure.axes[-1].findobj(Text)] if text.get_text()]
+    sizes = [text.get_fontsize() for text in texts]
+    assert min(sizes) >= 8 and max(sizes[1:]) <= 9  # points; the first is the headline
+
+
+def test_the_picture_says_what_its_colours_and_bars_mean_and_lists_what_is_drawn(data):
+    net = lenet()
+    figure, description = picture.draw_still(net, data[0][:1], pack.pack(net, *data, None, None, "en"))
+    assert figure.texts[1].get_text().startswith("Blue is high, orange low; each layer has its own scale.")
+    assert [axes.get_title(loc="left").split("\n")[0].lower() for axes in figure.axes] == [
+        re.match(r"[a-z ]+(?= \d)", layer)[0] for layer in description.split(": ")[2].split("; ")[0].split(", ")
+    ]
+    assert "flatten" not in description
+    assert figure.axes[-1].get_title(loc="left") == "Linear\n10; bars: softmax of these"
+
+
+def test_colours_in_the_picture_grow_with_the_root_around_zero_only():
+    assert picture.strengths(np.array([-4.0, 0, 1, 16]), 0) == pytest.approx([-0.5, 0, 0.25, 1])
+    assert picture.strengths(np.array([0.25, 0.5, 1]), 0.5) == pytest.approx([-0.5, 0, 1])
+    assert picture.strengths(np.zeros(3), 0) == pytest.approx(0)
+
+
 def test_bars_are_shares_of_one():
     axes = Figure().subplots()
     picture.draw_bars(axes, ["a", "b"], np.array([0.25, 0.75]))
@@ -970,7 +1115,8 @@ def test_maps_side_by_side():
     np.testing.assert_array_equal(whole[2], [6, 7, 8, np.nan, 9, 10, 11])
     assert picture.mosaic(np.zeros((64, 2, 2))).shape == (23, 23)
     assert picture.mosaic(np.zeros((120, 1, 1))).shape == (12, 10)
-    assert picture.mosaic(np.zeros(84)).shape == (12, 7) and picture.mosaic(np.zeros(7)).shape == (7, 1)
+    assert picture.mosaic(np.zeros(84)).shape == (12, 7)
+    np.testing.assert_array_equal(picture.mosaic(np.arange(7.0)), [[0, 1, 2], [3, 4, 5], [6, np.nan, np.nan]])
 
 
 def test_the_file_is_small_and_whole(net, data):
@@ -988,6 +1134,9 @@ def test_saving_replaces_a_file_whole_or_not_at_all(net, data, tmp_path, monkeyp
             page.save(path)
     assert path.read_text() == "the old one" and os.listdir(tmp_path) == ["lenet.html"]
     assert page.save(str(path)) == path
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    assert page.save("~/lenet.html") == path
     assert path.read_text(encoding="utf-8") == page.html and page.html.startswith("<!doctype html>")
     assert os.listdir(tmp_path) == ["lenet.html"]
 

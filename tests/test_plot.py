@@ -1,6 +1,7 @@
 """The figures: drawn by hand-made clocks here, and by a real notebook kernel at the end."""
 
 import base64
+import copy
 import functools
 import gc
 import html.parser
@@ -146,6 +147,12 @@ def test_the_figure_has_all_points_and_is_drawn_once(monkeypatch, tmp_path):
     animator.fig.savefig(tmp_path / "curve.png")
     assert [line.get_xydata().tolist() for line in animator.fig.axes[0].lines] == [[[1, 1], [2, 3]]]
     assert len(drawn) == 2 and animator.fig is animator.axes[0].figure
+
+
+def test_a_copy_draws_by_itself():
+    animator = Animator(xlabel="epoch", legend=["loss"])
+    animator.add(1, 2.0)
+    assert copy.deepcopy(animator).fig.axes[0].get_xlabel() == "epoch"
 
 
 def test_an_empty_animator_draws():

@@ -42,6 +42,13 @@ def test_pictures_become_smaller_and_stay_what_they_show(tool):
     assert (np.asarray(Image.open(io.BytesIO(base64.b64decode(kept))).convert("RGB")) == pixels).all()
 
 
+def test_what_was_printed_in_pieces_is_one_text(tool):
+    pieces = [("stdout", "a"), ("stdout", "b\n"), ("stderr", "c"), ("stdout", "d")]
+    cell = nbformat.v4.new_code_cell(outputs=[nbformat.v4.new_output("stream", name=n, text=t) for n, t in pieces])
+    tool.tidy(cell)
+    assert [(output.name, output.text) for output in cell.outputs] == [("stdout", "ab\n"), *pieces[2:]]
+
+
 def test_texts_stay(tool):
     assert tidied(tool, "display_data", {"text/plain": "1"}).data == {"text/plain": "1"}
 

@@ -3,6 +3,7 @@
 import copy
 import gc
 import math
+import os
 import re
 import signal
 import threading
@@ -21,6 +22,7 @@ from lenet_utils import (
     History,
     Timer,
     accuracy,
+    checks,
     evaluate_accuracy_gpu,
     lenet,
     train,
@@ -28,6 +30,7 @@ from lenet_utils import (
     try_gpu,
 )
 from lenet_utils.data import Batches
+from lenet_utils.resume import Requests
 from lenet_utils.stop import StopBetweenBatches
 
 CPU = torch.device("cpu")
@@ -1004,6 +1007,24 @@ def test_the_handler_comes_back_after_an_exception(stop_handler):
     assert signal.getsignal(signal.SIGINT) is stop_handler
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system forks no processes")
+def test_a_forked_process_can_be_terminated(stop_handler):
+    """`Process.terminate` sends SIGTERM: whoever only notes that is waited for in vain."""
+    reading, writing = os.pipe()
+    with Requests() as asked:
+        child = os.fork()
+        if child == 0:
+            try:
+                os.write(writing, b"here")
+                time.sleep(10)
+            finally:
+                os._exit(0)
+        os.read(reading, 4)  # earlier signals Python forgets
+        os.kill(child, signal.SIGTERM)
+        _, status = os.waitpid(child, 0)
+    assert os.WTERMSIG(status) == signal.SIGTERM and not asked.requested
+
+
 def test_the_handler_that_comes_back_is_the_one_before(stop_handler):
     pressed = []
     signal.signal(signal.SIGINT, lambda *_: pressed.append(1))
@@ -1198,9 +1219,26 @@ def test_a_net_may_take_images_of_another_type(tmp_path, net, keep):
     assert len(train_ch6(net, batches, batches, 1, 0.1, CPU, animator=False, checkpoint=checkpoint)) == 1
 
 
-def test_what_else_goes_wrong_in_a_net_is_said_as_it_is():
+@pytest.mark.parametrize("begin", [nn.Identity(), nn.Embedding(256, 1)], ids=["floats", "whole numbers"])
+def test_what_else_goes_wrong_in_a_net_is_said_as_it_is(begin):
+    batches = [(X if isinstance(begin, nn.Identity) else X.mul(255).long(), y) for X, y in make_batches(4)]
     with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
-        fit(nn.Sequential(nn.Flatten(), nn.Linear(783, 10)))
+        fit(nn.Sequential(begin, nn.Flatten(), nn.Linear(783, 10)), batches)
+
+
+@pytest.mark.parametrize(("batch", "got"), [
+    ((X.numpy(), Y), "ndarray and Tensor"),
+    ((X, [0, 1, 2, 3]), "Tensor and list"),
+    (([X, None], Y), "list and Tensor"),
+])  # fmt: skip
+def test_what_is_no_tensor_is_not_tested(batch, got):
+    with pytest.raises(ValueError, match=f"two tensors, got {got}"):
+        evaluate_accuracy_gpu(small_net(), [batch])
+
+
+def test_a_cpu_by_its_number_is_the_cpu():
+    batches = Batches(torch.zeros(4, 28, 28, dtype=torch.uint8), torch.arange(4), 2)
+    assert batches.to(checks.device("cpu:0")) is batches
 
 
 @pytest.mark.parametrize(("net", "got"), [
@@ -1367,8 +1405,9 @@ def test_frozen_parameters_stay_even_with_a_gradient():
 
 @pytest.mark.parametrize(("num_epochs", "right_end"), [(3, 3), (0, 1)])
 def test_the_animator_that_training_makes(monkeypatch, num_epochs, right_end):
-    """d2l's labels; the axis from 0, as the plateau is in the first epoch, and of a length even without epochs."""
+    """d2l's legend, with what its y axis counts; the x axis from 0, as the plateau is in the first epoch."""
     made = []
     monkeypatch.setattr("lenet_utils.plot.Animator", lambda **given: made.append(given) or Recorder())
     train_ch6(small_net(), make_batches(4), make_batches(4), num_epochs, 0.1, CPU)
-    assert made == [{"xlabel": "epoch", "xlim": [0, right_end], "legend": ["train loss", "train acc", "test acc"]}]
+    labels = {"xlabel": "epoch", "ylabel": "loss in nats, acc as a fraction"}
+    assert made == [{**labels, "xlim": [0, right_end], "legend": ["train loss", "train acc", "test acc"]}]

@@ -1,6 +1,6 @@
 """The oldest Python and packages that pyproject.toml allows: what a learner does first runs with them.
 
-`tools/versions.py` runs all tests there, and with the newest ones; this is the part of it that runs before every landing.
+`tools/versions.py` runs all tests there, and with the newest ones; this part of them runs before every landing.
 """
 
 import shutil

@@ -35,6 +35,8 @@ def run(path):
 def tidy(cell):
     for key in ("execution", "collapsed", "trusted"):
         cell.metadata.pop(key, None)
+    if "outputs" in cell:
+        cell.outputs = joined(cell.outputs)
     for output in cell.get("outputs", []):
         output.get("metadata", {}).pop("needs_background", None)
         if output.output_type == "error":
@@ -44,6 +46,17 @@ def tidy(cell):
             output.data["text/html"] = re.search(r"<img [^>]*>", output.data["text/html"])[0]
         if "image/png" in output.get("data", {}):
             output.data["image/png"] = with_palette(output.data["image/png"])
+
+
+def joined(outputs):
+    """`outputs`, with texts that follow each other as one: a busy machine sends what was printed in pieces."""
+    kept = []
+    for output in outputs:
+        if output.output_type == "stream" and kept and kept[-1].get("name") == output.name:
+            kept[-1].text += output.text
+        else:
+            kept.append(output)
+    return kept
 
 
 def with_palette(encoded):

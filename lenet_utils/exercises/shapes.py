@@ -1,5 +1,6 @@
 """Exercises of notebook 2: the shape of every layer."""
 
+import copy
 import math
 import numbers
 import re
@@ -8,6 +9,7 @@ from unittest import mock
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from ..model import Reshape, lenet
 from .ask import as_number, between, choice, distinct, innermost, run_net
@@ -281,6 +283,172 @@ def compare_counts(function, layers, kinds):
 def count_by_torch(layers):
     make = {"conv": nn.Conv2d, "linear": nn.Linear, "pool": nn.AvgPool2d}
     return sum(p.numel() for kind, *sizes in layers for p in make[kind](*sizes).parameters())
+
+
+@exercise(
+    "2.6",
+    hints=(
+        "Begin with one picture, one map and one filter, as `slide` has it. Then let the piece be the piece of all "
+        "pictures and all maps at once: which of its axes belong to which of the filter's?",
+        "A border of zeros first; a place `i` of the result begins at row `i * stride` of that. A piece has the axes "
+        "(N, C, k, k), a filter (C, k, k). Give the piece an axis more for the filters, multiply it by all of them, "
+        "sum over the last three axes, and add the biases.",
+    ),
+)
+def convolve(function):
+    one_thing_more = one_of_each, with_bias, several_maps, several_filters, a_batch, with_padding, with_stride
+    for probe in (*one_thing_more, all_at_once, all_at_once):
+        given, faults = probe()
+        when = case_of_convolution(*given)
+        with NoConvolution():
+            got = attempt(function, *copy.deepcopy(given), when=when)
+        if not torch.is_tensor(got):
+            raise Wrong(f"A tensor is asked for, and it returns one of the type `{type(got).__name__}`.")
+        compare_maps(got.detach().float().cpu(), by_torch(*given), faults, when)
+    return "So this is all that a convolution is. Everything else about it is speed."
+
+
+def by_torch(X, weight, bias, padding=0, stride=1):
+    return F.conv2d(X, weight, bias, stride, padding)
+
+
+class NoConvolution(TorchDispatchMode):
+    """Within it, PyTorch's own convolutions raise Wrong, by whatever name they are called."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if func.__name__.startswith("conv") or "convolution" in func.__name__:  # conv2d in inference mode
+            raise Wrong("It calls PyTorch's convolution. Here you are the one who writes it.")
+        return func(*args, **(kwargs or {}))
+
+
+def case_of_convolution(X, weight, bias, padding=0, stride=1):
+    return f"For pictures {tuple(X.shape)}, filters {tuple(weight.shape)}, padding {padding} and stride {stride}"
+
+
+def compare_maps(got, right, faults, when):
+    """Raises Wrong unless the maps are equal. `faults`: pairs of a sentence and what comes out by that fault.
+
+    That is a tensor of maps, or a function that says of those of the learner's whether they have the fault.
+    """
+    if same(got, right):
+        return
+    for sentence, fault in faults:
+        if fault(got) if callable(fault) else same(got, fault):
+            raise Wrong(sentence)
+    if got.ndim != 4:
+        raise Wrong(f"The result should have four axes: pictures, filters, rows, columns. Yours has {got.ndim}.")
+    names = "pictures", "maps", "rows", "columns"
+    for name, mine, count in zip(names, got.shape, right.shape):
+        if mine != count:
+            raise Wrong(f"{when} it returns {mine} {name}, and there should be {count}.")
+    raise Wrong(f"{when} the shape is right, but not the numbers.")
+
+
+def same(a, b):
+    return a.shape == b.shape and torch.allclose(a, b, atol=1e-4)
+
+
+def pieces(N=1, C=1, filters=1):
+    """Pictures, filters and biases of random sizes; no bias is near zero."""
+    k = between(2, 3)
+    return torch.rand(N, C, *distinct(5, 7, 2)), torch.randn(filters, C, k, k), torch.rand(filters) + 0.5
+
+
+def one_of_each():
+    X, weight, bias = pieces()
+    bias = torch.zeros(1)
+    h, w = (side - weight.shape[-1] for side in X.shape[2:])
+    return (X, weight, bias), [
+        ("You turn the filter by half a circle first. Mathematicians do, PyTorch doesn't.",
+         F.conv2d(X, weight.flip(2, 3))),
+        ("The rows of the filter lie on the columns of the picture.", F.conv2d(X, weight.mT)),
+        ("A window adds its products up. Yours takes their mean.", F.conv2d(X, weight) / weight.numel()),
+        ("A place is missing in each direction: the window may touch the last row and the last column.",
+         lambda got: got.shape[-2:] == (h, w)),
+    ]  # fmt: skip
+
+
+def with_bias():
+    X, weight, bias = pieces()
+    sums = F.conv2d(X, weight)
+    return (X, weight, bias), [
+        ("The bias makes no difference to yours.", sums),
+        ("The bias is added to the sum, once, and not to every product.", sums + weight.numel() * bias),
+        ("The bias is added to the sum. Yours takes it away.", sums - bias),
+    ]
+
+
+def several_maps():
+    X, weight, bias = pieces(C=3)
+    sums = F.conv2d(X, weight)
+    return (X, weight, bias), [
+        ("Your filter reads only the first of the maps below.", F.conv2d(X[:, :1], weight[:, :1], bias)),
+        ("A filter has weights of its own for each map below. Yours takes the same for all.",
+         F.conv2d(X, weight[:, :1].expand_as(weight), bias)),
+        ("The bias is added once for each map below, and should be added once in all.", sums + 3 * bias),
+        ("What the maps below give is added up, and yours takes the mean.", sums / 3 + bias),
+        ("Yours keeps the maps below apart. One number comes out for each place, added up over all of them.",
+         lambda got: 3 in got.shape[:-2]),
+    ]  # fmt: skip
+
+
+def several_filters():
+    X, weight, bias = pieces(C=2, filters=4)
+    return (X, weight, bias), [
+        ("Your maps are all made by the first filter.", F.conv2d(X, weight[:1], bias[:1]).expand(-1, 4, -1, -1)),
+        ("Your maps all have the bias of the first filter.", F.conv2d(X, weight) + bias[0]),
+        ("Four filters make four maps, and only one comes out.", lambda got: got.ndim < 4 or got.shape[1] == 1),
+    ]
+
+
+def a_batch():
+    X, weight, bias = pieces(N=3, C=2, filters=4)
+    first = F.conv2d(X[:1], weight, bias)
+    return (X, weight, bias), [
+        ("Of a batch of three, only one picture comes out.", lambda got: got.ndim < 4 or len(got) == 1),
+        ("The first picture is right, but the others are not looked at.",
+         lambda got: got.shape == (3, *first.shape[1:]) and same(got[:1], first)),
+    ]  # fmt: skip
+
+
+def with_padding():
+    X, weight, bias = pieces(N=2, C=2, filters=3)
+    p = between(1, 2)
+    plain, right = F.conv2d(X, weight, bias), F.conv2d(X, weight, bias, padding=p)
+    repeated = F.conv2d(F.pad(X, (p, p, p, p), mode="replicate"), weight, bias)
+    some = {(plain.shape[2] + a * p, plain.shape[3] + b * p) for a in range(3) for b in range(3)} - {right.shape[2:]}
+    return (X, weight, bias, p), [
+        ("The padding makes no difference to yours.", plain),
+        ("Padding goes to all four sides, and yours leaves some out.", lambda got: tuple(got.shape[2:]) in some),
+        ("All the padding goes to one end of the rows or columns.",
+         lambda got: any(same(got, F.conv2d(F.pad(X, ends), weight, bias)) for ends in at_one_end(p))),
+        ("The result gets the border of zeros, and the pictures should.", F.pad(plain, (p, p, p, p))),
+        ("The border should be zeros. Yours repeats the pixels at the edge.", repeated),
+    ]  # fmt: skip
+
+
+def at_one_end(p):
+    """As `F.pad` takes it: 2p on one end of the columns and of the rows, or p on both, but not p on both twice."""
+    ends = (0, 2 * p), (2 * p, 0), (p, p)
+    return [columns + rows for columns in ends for rows in ends][:-1]
+
+
+def with_stride():
+    s, k = between(2, 3), 3
+    X, weight, bias = torch.rand(2, 2, k + 2 * s + 1, k + 3 * s + 1), torch.randn(3, 2, k, k), torch.rand(3) + 0.5
+    plain = F.conv2d(X, weight, bias)  # one pixel is left over on either axis
+    one_axis = {(3, plain.shape[3]), (plain.shape[2], 4)}
+    return (X, weight, bias, 0, s), [
+        ("The stride makes no difference to yours.", plain),
+        ("The window makes its steps on one axis only.", lambda got: tuple(got.shape[2:]) in one_axis),
+        ("The size is right, but the window still goes on by one pixel.", plain[:, :, :3, :4]),
+        ("A step that would lead over the edge is not taken.", lambda got: got.shape[2:] == (4, 5)),
+    ]
+
+
+def all_at_once():
+    X, weight, bias = pieces(between(2, 3), between(2, 3), between(2, 3))
+    return (X, weight, bias, between(1, 2), between(2, 3)), []
 
 
 def numbers_of(layer):

@@ -67,7 +67,7 @@ def document(packed, title, still=""):
 
 # The frame's height from each width of the notebook's output on, in CSS pixels. A frame cannot grow with its content
 # without a script around it: from 640 on this is what a LeNet needs, below it a window to scroll in, as on a phone.
-HEIGHTS = {0: 800, 640: 2820, 700: 2590, 720: 2340, 1000: 2200, 1080: 1740, 1260: 1500, 1840: 1770}
+HEIGHTS = {0: 800, 640: 2840, 700: 2590, 720: 2360, 1000: 2200, 1080: 1810, 1260: 1540, 1840: 1820}
 
 
 def embedded(page, still):

@@ -61,7 +61,7 @@ class LivePage:
 
     def save(self, path):
         """Write the page to `path`, whole or not at all, and return the path."""
-        path = pathlib.Path(path)
+        path = pathlib.Path(path).expanduser()
         if not path.parent.is_dir():
             raise FileNotFoundError(f"expected a folder {path.parent} to save {path.name} in, got none")
         unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")

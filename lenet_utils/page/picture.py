@@ -8,9 +8,13 @@ import torch
 
 from .document import words
 
-BLUE, MIDDLE, ORANGE = "#1b58b0", "#f4f2ee", "#c25400"  # as in page.css
+BELOW, MIDDLE, ABOVE = "#c25400", "#f4f2ee", "#1b58b0"  # orange to blue, as in page.css
 
 LETTERS, BARS = 20, 15  # of a name, and of classes, for which there is room
+
+WIDTH, GAP, LINE = 8.5, 0.14, 0.155  # inches: of all, between panels, of a line; a page shows it hardly smaller
+MAPS, HIGH, SHARES = 1.09, 1.65, 2.6  # inches: a panel of maps is as wide, none is higher, the bars are no narrower
+SMALL = 8.5  # points, of all letters but the headline's
 
 
 def draw_still(net, image, packed):
@@ -20,24 +24,65 @@ def draw_still(net, image, packed):
     """
     from matplotlib.figure import Figure
 
-    outputs = all_outputs(net, image, packed["layers"])
+    layers, outputs = packed["layers"], all_outputs(net, image, packed["layers"])
     names = packed["names"] or words()["en"]["classes"].split("|")
     shares = torch.softmax(torch.from_numpy(outputs[-1]), 0).numpy()
     label = packed["labels"][0]
-    description = describe(headline(names, shares, label), packed["layers"])
+    description = describe(headline(names, shares, label), layers)
     if not all(map(can_be_drawn, names)):
         names = [f"class {i}" for i in range(len(names))]
     names = [name if len(name) <= LETTERS else f"{name[: LETTERS - 1]}…" for name in names]
-    title = headline(names, shares, label)
-    figure = Figure(figsize=(13, 3.2), layout="constrained")
-    figure.suptitle(title, fontsize=13, parse_math=False)
-    shown = [i for i, layer in enumerate(packed["layers"]) if layer["kind"] not in ("identity", "flatten")]
-    widths = [1.3 if i == 0 else 1 if len(packed["layers"][i]["shape"]) == 3 else 0.6 for i in shown[:-1]]
-    panels = figure.subplots(1, len(shown), width_ratios=[*widths, 1.8])
-    for axes, i in zip(panels, shown[:-1]):
-        draw_layer(axes, packed["layers"], i, outputs[i])
-    draw_bars(panels[-1], names, shares)
+    places, height = arrange(layers, outputs)
+    figure = Figure(figsize=(WIDTH, height))
+    figure.text(0, 1, headline(names, shares, label), fontsize=11, va="top", parse_math=False)
+    figure.text(0, 1 - 1.5 * LINE / height, words()["en"]["network.colours"], fontsize=SMALL, va="top")
+    for i, (x, y, wide, high) in places.items():
+        axes = figure.add_axes((x / WIDTH, 1 - (y + high) / height, wide / WIDTH, high / height))
+        note = f"; {words()['en']['bars.softmax']}" if i == len(layers) - 1 else ""
+        axes.set_title("\n".join(name_and_shape(layers[i])) + note, fontsize=SMALL, loc="left", pad=4)
+        if not note:
+            draw_layer(axes, layers, i, outputs[i])
+    draw_bars(axes, names, shares)
     return figure, description
+
+
+def shown(layers):
+    """The numbers of the layers that are drawn: those that do more than let pass, and the last one, as bars."""
+    last = len(layers) - 1
+    return [i for i in range(last) if layers[i]["kind"] not in ("identity", "flatten")] + [last]
+
+
+def arrange(layers, outputs):
+    """Where each layer is drawn, `{i: (x, y, width, height)}` in inches from the top left, and the height of it all.
+
+    Behind maps, what has none begins a new row, unless a single one has room for everything.
+    """
+    sizes = {i: panel_size(layers[i], outputs[i]) for i in shown(layers)[:-1]}
+    sizes[len(layers) - 1] = SHARES, max(3, min(BARS, len(outputs[-1]))) * LINE
+    maps = [i for i in sizes if len(layers[i]["shape"]) == 3]
+    fits = len(maps) == 1 or sum(wide + GAP for wide, _ in sizes.values()) <= WIDTH + GAP
+    new_row = None if fits else next(i for i in sizes if i > maps[-1])
+    places, x, y, bottom = {}, 0, 5.2 * LINE, 0
+    for i, (wide, high) in sizes.items():
+        if i == new_row or x + wide > WIDTH:
+            x, y = 0, bottom + 3.3 * LINE
+        places[i] = x, y, wide, high
+        x, bottom = x + wide + GAP, max(bottom, y + high)
+    left = places[i][0]  # the bars take what is left of their row
+    places[i] = left, y, min(WIDTH - left, 2 * SHARES), high
+    return places, max(bottom, y + high + 3 * LINE)  # below them stands their axis
+
+
+def panel_size(layer, values):
+    rows, columns = mosaic(values).shape
+    if len(layer["shape"]) == 3:
+        return MAPS, min(HIGH, MAPS * rows / columns)
+    return min(HIGH, max(0.8, HIGH * columns / rows)), HIGH
+
+
+def name_and_shape(layer):
+    name = layer["name"] if layer["kind"] == "identity" else words()["en"][f"kind.{layer['kind']}"]
+    return name, " x ".join(map(str, layer["shape"]))
 
 
 def can_be_drawn(text):
@@ -77,23 +122,24 @@ def headline(names, shares, label):
 
 
 def describe(title, layers):
-    maps = [f"{words()['en']['kind.' + layer['kind']].lower()} {' x '.join(map(str, layer['shape']))}"
-            for layer in layers if layer["kind"] != "identity"]  # fmt: skip
+    listed = [" ".join(name_and_shape(layers[i])).lower() for i in shown(layers)]
     bars = "a bar for each class" if layers[-1]["shape"][0] <= BARS else f"bars for the {BARS} likeliest classes"
-    return f"{title}. The values of all layers for it, from left to right: {', '.join(maps)}; {bars}."
+    return f"{title}. The values of all layers for it, row by row, blue high, orange low: {', '.join(listed)}; {bars}."
 
 
 def draw_layer(axes, layers, i, values):
-    layer = layers[i]
-    axes.set_title(f"{words()['en']['kind.' + layer['kind']]}\n{' x '.join(map(str, layer['shape']))}", fontsize=8)
     axes.axis("off")
-    axes.set_anchor("N")
-    if layer["kind"] == "input":
+    axes.set_anchor("NW")
+    if layers[i]["kind"] == "input":
         axes.imshow(values[0], cmap="gray", vmin=0, vmax=1)
         return
-    centre = 0.5 if follows_sigmoid(layers, i) else 0
-    reach = float(np.abs(values - centre).max()) or 1
-    axes.imshow(mosaic(values), cmap=colours(), vmin=centre - reach, vmax=centre + reach)
+    axes.imshow(mosaic(strengths(values, 0.5 if follows_sigmoid(layers, i) else 0)), cmap=colours(), vmin=-1, vmax=1)
+
+
+def strengths(values, centre):
+    """Colours from -1 to 1, as the page's `scaleOf` has them: around 0 they grow with a number's root."""
+    away = (values - centre) / (np.abs(values - centre).max() or 1)
+    return away if centre else np.sign(away) * np.sqrt(np.abs(away))
 
 
 def follows_sigmoid(layers, i):
@@ -105,17 +151,16 @@ def follows_sigmoid(layers, i):
 def colours():
     from matplotlib.colors import LinearSegmentedColormap
 
-    scale = LinearSegmentedColormap.from_list("blue to orange", [BLUE, MIDDLE, ORANGE])
+    scale = LinearSegmentedColormap.from_list("orange to blue", [BELOW, MIDDLE, ABOVE])
     return scale.with_extremes(bad="white")  # the gaps between maps
 
 
 def mosaic(values):
     """Maps side by side with a gap of one cell between them; what has no maps of several cells folded into a block."""
     if values.size == len(values):
-        width = max(w for w in range(1, math.isqrt(len(values)) + 1) if len(values) % w == 0)
-        return values.reshape(-1, width)
+        return folded(values.flatten())
     maps, rows, columns = values.shape
-    across = 1 if maps <= 3 else 2 if maps <= 8 else math.ceil(maps**0.5)
+    across = math.ceil(maps**0.5)
     whole = np.full((math.ceil(maps / across) * (rows + 1) - 1, across * (columns + 1) - 1), np.nan)
     for i, one in enumerate(values):
         top, left = i // across * (rows + 1), i % across * (columns + 1)
@@ -123,11 +168,22 @@ def mosaic(values):
     return whole
 
 
+def folded(values):
+    """A row of units as a block about as wide as high, as the page has it: of full rows where a divisor allows it."""
+    root = math.isqrt(len(values))
+    width = next((w for w in range(root, root // 2, -1) if len(values) % w == 0), math.ceil(len(values) ** 0.5))
+    return np.pad(values, (0, -len(values) % width), constant_values=np.nan).reshape(-1, width)
+
+
 def draw_bars(axes, names, shares):
-    """A bar for each class, or for the likeliest ones, in their order."""
-    shown = np.sort(np.argsort(-shares, kind="stable")[:BARS])
-    axes.barh(range(len(shown)), shares[shown], color=[ORANGE if i == shares.argmax() else "#9aa0a6" for i in shown])
-    axes.set_yticks(range(len(shown)), [names[i] for i in shown], fontsize=8, parse_math=False)
-    axes.set(xlim=(0, 1), xlabel="probability")
-    axes.invert_yaxis()
+    """A bar for each class, or for the likeliest ones, in their order. Their names take their room from the axes."""
+    kept = np.sort(np.argsort(-shares, kind="stable")[:BARS])
+    axes.barh(range(len(kept)), shares[kept], color=[ABOVE if i == shares.argmax() else "#9aa0a6" for i in kept])
+    axes.set_yticks(range(len(kept)), [names[i] for i in kept], parse_math=False)
+    axes.set(xlim=(0, 1), xticks=(0, 0.5, 1), ylim=(len(kept) - 0.5, -0.5))
+    axes.set_xlabel("probability" if len(kept) == len(names) else f"probability, the {BARS} likeliest", fontsize=SMALL)
+    axes.tick_params(labelsize=SMALL)
     axes.spines[["top", "right"]].set_visible(False)
+    place = axes.get_position()
+    room = place.x0 - axes.figure.transFigure.inverted().transform(axes.yaxis.get_tightbbox())[0, 0]
+    axes.set_position((place.x0 + room, place.y0, place.width - room, place.height))

@@ -47,6 +47,33 @@ def count_parameters(layers):
 """
 
 
+SETUP = """
+import torch
+from torch import nn
+
+def output_size(n, k, p=0, s=1):
+    return (n + 2 * p - k) // s + 1
+"""
+
+CONVOLVE = """
+def convolve(X, weight, bias, padding=0, stride=1):
+    N, C, H, W = X.shape
+    F, C, k, k = weight.shape
+    rows = (H + 2 * padding - k) // stride + 1
+    columns = (W + 2 * padding - k) // stride + 1
+    X = nn.functional.pad(X, (padding, padding, padding, padding))
+    out = torch.zeros(N, F, rows, columns)
+    for n in range(N):
+        for f in range(F):
+            for i in range(rows):
+                for j in range(columns):
+                    y, x = i * stride, j * stride
+                    piece = X[n, :, y:y + k, x:x + k]
+                    out[n, f, i, j] = (piece * weight[f]).sum() + bias[f]
+    return out
+"""
+
+
 AS_TENSORS = SHAPES.replace("H = (H", "H = (torch.as_tensor(H)").replace("\ndef", "import torch\n\ndef")
 
 
@@ -91,6 +118,33 @@ net32 = Bordered(net32)
 def net(*changes):
     return LENET + "\n".join(changes)
 
+
+APART = """
+def convolve(X, weight, bias, padding=0, stride=1):
+    N, C, H, W = X.shape
+    k = weight.shape[-1]
+    out = torch.zeros(N, C, H - k + 1, W - k + 1)
+    for i in range(H - k + 1):
+        for j in range(W - k + 1):
+            out[:, :, i, j] = (X[:, :, i:i + k, j:j + k] * weight[0]).sum(dim=(2, 3)) + bias
+    return out
+"""
+
+PADDED_RESULT = CONVOLVE.replace("X = nn.functional.pad", "pad = lambda Y: nn.functional.pad")
+PADDED_RESULT = PADDED_RESULT.replace("pad(X, (p", "pad(Y, (p").replace("return out", "return pad(out)")
+PADDED_RESULT = PADDED_RESULT.replace("+ 2 * padding", "")
+
+LIBRARY = """
+def convolve(X, weight, bias, padding=0, stride=1):
+    return nn.functional.conv2d(X, weight, bias, padding=padding, stride=stride)
+"""
+
+LAYER = """
+def convolve(X, weight, bias, padding=0, stride=1):
+    layer = nn.Conv2d(weight.shape[1], len(weight), weight.shape[2:], stride, padding)
+    layer.weight, layer.bias = nn.Parameter(weight), nn.Parameter(bias)
+    return layer(X)
+"""
 
 LAST_POOLING = "nn.AvgPool2d(kernel_size=2, stride=2),\n    nn.Flatten"
 IF_CONVOLUTION = "        if channels is not None:\n            C = channels"
@@ -185,6 +239,83 @@ WRONG = {
         (but(COUNT, ('        if kind == "conv"', '        total = 0\n        if kind == "conv"')), "last one's"),
         (but(COUNT, ("    return total", "    return [total]")), "and not a list"),
     ],
+    "2.6": [
+        (but(CONVOLVE, ("weight[f])", "weight[f].flip(1, 2))")), "by half a circle"),
+        (but(CONVOLVE, ("weight[f])", "weight[f].mT)")), "lie on the columns"),
+        (but(CONVOLVE, (").sum()", ").mean()")), "takes their mean"),
+        (but(CONVOLVE, ("stride + 1", "stride")), "A place is missing"),
+        (but(CONVOLVE, (" + bias[f]", "")), "The bias makes no difference"),
+        (but(CONVOLVE, (" + bias[f]", " - bias[f]")), "takes it away"),
+        (but(CONVOLVE, (").sum() + bias[f]", " + bias[f]).sum()")), "not to every product"),
+        (but(CONVOLVE, ("(piece * weight[f])", "(piece[0] * weight[f, 0])")), "only the first of the maps"),
+        (but(CONVOLVE, ("weight[f])", "weight[f, 0])")), "takes the same for all"),
+        (but(CONVOLVE, (" + bias[f]", " + C * bias[f]")), "once for each map below"),
+        (but(CONVOLVE, (").sum()", ").sum() / C")), "yours takes the mean"),
+        (APART, "keeps the maps below apart"),
+        (but(CONVOLVE, ("weight[f])", "weight[0])"), ("bias[f]", "bias[0]")), "made by the first filter"),
+        (but(CONVOLVE, ("bias[f]", "bias[0]")), "have the bias of the first filter"),
+        (but(CONVOLVE, ("return out", "return out[:, :1]")), "Four filters make four maps"),
+        (but(CONVOLVE, ("return out", "return out.sum(dim=1, keepdim=True)")), "Four filters make four maps"),
+        (but(CONVOLVE, ("return out", "return out[:1]")), "Of a batch of three"),
+        (but(CONVOLVE, ("X[n, :", "X[0, :")), "others are not looked at"),
+        (but(CONVOLVE, ("in range(N)", "in range(1)")), "others are not looked at"),
+        (but(CONVOLVE, ("    N, C, H", "    padding = 0\n    N, C, H")), "The padding makes no difference"),
+        (
+            but(CONVOLVE, ("2 * padding", "padding"), ("(padding, padding, padding, padding)", "(padding, 0) * 2")),
+            "yours leaves some out",
+        ),
+        (
+            but(
+                CONVOLVE,
+                ("(W + 2 * padding", "(W"),
+                ("(padding, padding, padding, padding)", "(0, 0, padding, padding)"),
+            ),
+            "yours leaves some out",
+        ),
+        (but(CONVOLVE, ("(padding, padding, padding, padding)", "(2 * padding, 0) * 2")), "to one end"),
+        (but(CONVOLVE, ("(padding, padding, padding, padding)", "(0, 2 * padding) * 2")), "to one end"),
+        (but(CONVOLVE, ("(padding, padding, padding, padding)", "(padding, padding, 0, 2 * padding)")), "to one end"),
+        (
+            but(CONVOLVE, ("padding, padding)", "padding, padding), mode='replicate'")),
+            "repeats the pixels",
+        ),
+        (PADDED_RESULT, "The result gets the border"),
+        (but(CONVOLVE, ("    N, C, H", "    stride = 1\n    N, C, H")), "The stride makes no difference"),
+        (
+            but(
+                CONVOLVE,
+                (
+                    "padding - k) // stride",
+                    "padding - k) // 1",
+                ),
+                ("y, x = i * stride, j * stride", "y, x = i, j"),
+            ),
+            "The stride makes no difference",
+        ),
+        (
+            but(CONVOLVE, ("j * stride", "j"), ("(W + 2 * padding - k) // stride", "W + 2 * padding - k")),
+            "one axis only",
+        ),
+        (but(CONVOLVE, ("y, x = i * stride, j * stride", "y, x = i, j")), "still goes on by one pixel"),
+        (
+            but(
+                CONVOLVE,
+                ("padding - k) // stride", "padding - k + stride - 1) // stride"),
+                ("(padding, padding, padding, padding)", "(padding, padding + stride) * 2"),
+            ),
+            "over the edge",
+        ),
+        (LIBRARY, "PyTorch's convolution"),
+        (but(LIBRARY, ("nn.functional.conv2d", "torch.conv2d")), "PyTorch's convolution"),
+        (LAYER, "PyTorch's convolution"),
+        (but(LIBRARY, ("def conv", "@torch.inference_mode()\ndef conv")), "PyTorch's convolution"),
+        (but(CONVOLVE, ("return out", "return out.tolist()")), "one of the type"),
+        (but(CONVOLVE, ("return out", "return out[0, 0]")), "Yours has 2"),
+        (but(CONVOLVE, ("return out", "return nn.functional.pad(out, (0, 1))")), "and there should be"),
+        (but(CONVOLVE, ("return out", "return out.sigmoid()")), "but not the numbers"),
+        (but(CONVOLVE, ("    return out", "")), "returns nothing"),
+        (but(CONVOLVE, ("padding=0, stride=1", "padding, stride")), "missing 2 required"),
+    ],
 }
 
 BY_HAND = """
@@ -211,7 +342,66 @@ class Reshape32(d2l.Reshape):
 net32.insert(0, Reshape32())
 """
 
+UNFOLD = """
+def convolve(X, weight, bias, padding=0, stride=1):
+    k = weight.shape[-1]
+    columns = nn.functional.unfold(X, k, padding=padding, stride=stride)  # (N, C * k * k, places)
+    sides = [(side + 2 * padding - k) // stride + 1 for side in X.shape[2:]]
+    return (weight.flatten(1) @ columns + bias.view(-1, 1)).view(len(X), len(weight), *sides)
+"""
+
+EINSUM = """
+def convolve(X, weight, bias, padding=0, stride=1):
+    k = weight.shape[-1]
+    windows = nn.ZeroPad2d(padding)(X).unfold(2, k, stride).unfold(3, k, stride)
+    return torch.einsum("nchwij,fcij->nfhw", windows, weight) + bias[:, None, None]
+"""
+
+AS_STRIDED = """
+def convolve(X, weight, bias, padding=0, stride=1):
+    (N, C, H, W), k, p = X.shape, weight.shape[-1], padding
+    padded = X.new_zeros(N, C, H + 2 * p, W + 2 * p, dtype=torch.double)
+    padded[:, :, p:p + H, p:p + W] = X
+    n, c, h, w = padded.stride()
+    sides = [(side + 2 * p - k) // stride + 1 for side in (H, W)]
+    windows = padded.as_strided((N, C, *sides, k, k), (n, c, h * stride, w * stride, h, w))
+    return torch.tensordot(windows, weight.double(), ([1, 4, 5], [1, 2, 3])).permute(0, 3, 1, 2) + bias.view(-1, 1, 1)
+"""
+
+WEIGHT_BY_WEIGHT = """
+def convolve(X, weight, bias, padding=0, stride=1):
+    X, k, out = nn.functional.pad(X, (padding,) * 4), weight.shape[-1], 0
+    rows, columns = (side - k + 1 for side in X.shape[2:])
+    for i in range(k):
+        for j in range(k):
+            shifted = X[:, :, i:i + rows:stride, j:j + columns:stride]
+            out = out + (shifted[:, None] * weight[:, :, i, j, None, None]).sum(dim=2)
+    return out + nn.Parameter(bias)[:, None, None]
+"""
+
+NUMBER_BY_NUMBER = """
+def convolve(X, weight, bias, padding=0, stride=1):
+    (N, C, H, W), (F, _, k, _), p, s = X.shape, weight.shape, padding, stride
+    def pixel(n, c, i, j):
+        return float(X[n, c, i, j]) if 0 <= i < H and 0 <= j < W else 0.0
+    return torch.tensor([[[[float(bias[f]) + sum(
+        pixel(n, c, i * s - p + a, j * s - p + b) * float(weight[f, c, a, b])
+        for c in range(C) for a in range(k) for b in range(k))
+        for j in range(output_size(W, k, p, s))] for i in range(output_size(H, k, p, s))]
+        for f in range(F)] for n in range(N)])
+"""
+
+FOURIER = """
+def convolve(X, weight, bias, padding=0, stride=1):
+    X, k = nn.functional.pad(X, (padding,) * 4), weight.shape[-1]
+    H, W = X.shape[2:]
+    product = torch.fft.rfft2(X)[:, None] * torch.fft.rfft2(weight, s=(H, W)).conj()
+    maps = torch.fft.irfft2(product, s=(H, W)).sum(dim=2)[..., :H - k + 1, :W - k + 1]
+    return maps[..., ::stride, ::stride] + bias[:, None, None]
+"""
+
 RIGHT = {
+    "2.6": [CONVOLVE, UNFOLD, EINSUM, AS_STRIDED, WEIGHT_BY_WEIGHT, NUMBER_BY_NUMBER, FOURIER],
     "2.3": [BY_HAND, OWN_RESHAPE],
     "2.1": ["sides, more = [14, 5], 1190.0", "sides, more = torch.tensor([14, 5]), torch.tensor([1190])"],
     "2.2": [

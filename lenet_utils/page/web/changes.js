@@ -19,7 +19,7 @@ export function buildChanges(app) {
   };
   const refresh = () => {
     const strength = find("noise");
-    const percent = `${Math.round(100 * strength.value)} %`;
+    const percent = `${Math.round(100 * strength.value)}%`;
     find("noise-value").textContent = percent;
     strength.setAttribute("aria-valuetext", percent);
     refill(find("scope"), scopeChooser(scope, refresh));

@@ -1,5 +1,5 @@
-// Numbers as colours. Zero (or a sigmoid's middle) has the page's own tone; blue is below it, orange above it:
-// two hues that colour-blind readers tell apart too.
+// Numbers as colours. Zero (or a sigmoid's middle) has the page's own tone; orange is below it, blue above it,
+// as in the course's figures: two hues that colour-blind readers tell apart too.
 
 import { asMaps, place, size } from "./layers.js";
 
@@ -53,16 +53,20 @@ function fromLinear(part) {
   return part <= 0.0031308 ? 12.92 * part : 1.055 * part ** (1 / 2.4) - 0.055;
 }
 
-/** What the scale's middle and ends mean: centre, and reach to either side. */
+/** What the scale's middle and ends mean: centre, and reach to either side.
+ *
+ * Around 0 a colour's strength grows with the number's root: numbers have no bounds there, and a single large one would
+ * leave all others without colour.
+ */
 export function scaleOf(values, centre = 0) {
   let reach = 0;
   for (const value of values) reach = Math.max(reach, Math.abs(value - centre));
-  return { centre, reach: reach || 1 };
+  return { centre, reach: reach || 1, power: centre ? 1 : 0.5 };
 }
 
-export function colourAt(value, scale) {
-  const share = Math.max(-1, Math.min(1, (value - scale.centre) / scale.reach));
-  const at = 3 * (STEPS + Math.round(share * STEPS));
+export function colourAt(value, { centre, reach, power }) {
+  const strength = Math.min(1, Math.abs(value - centre) / reach) ** power;
+  const at = 3 * (STEPS + Math.round(Math.sign(value - centre) * strength * STEPS));
   return [colours[at], colours[at + 1], colours[at + 2]];
 }
 

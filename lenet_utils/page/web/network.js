@@ -33,6 +33,8 @@ export function layerScale(app, at) {
   return scaleOf(app.outputs[at], behind.kind === "sigmoid" ? 0.5 : 0);
 }
 
+const LEGEND = 101; // colours in the bar below a layer
+
 const PASSES = ["avgpool", "maxpool", "flatten", "identity"]; // what comes out has the scale of what goes in
 
 export function layerColour(app, at) {
@@ -158,9 +160,14 @@ function cellSize(layer) {
   return Math.max(1, Math.round((maps > 64 ? 16 : maps > 8 ? 32 : 56) / side));
 }
 
-function paintLegend(element, { centre, reach }) {
+/** A bar of all colours, each as far from the middle as its number is, over the numbers at its ends. */
+function paintLegend(element, scale) {
+  const { centre, reach } = scale;
   const [low, middle, high] = [centre - reach, centre, centre + reach].map(centre ? (end) => end.toFixed(2) : rough);
-  refill(element, make("span", {}, low), make("span", { class: "scale" }), make("span", {}, high));
+  const bar = make("canvas", { class: "scale" });
+  const numbers = Array.from({ length: LEGEND }, (_, i) => centre + reach * ((2 * i) / (LEGEND - 1) - 1));
+  paint(bar, numbers, 0, 1, LEGEND, (value) => colourAt(value, scale));
+  refill(element, bar, make("span", {}, low), make("span", {}, high));
   element.title = say("legend", { low, middle, high });
 }
 
@@ -179,7 +186,7 @@ function barsBlock(app, at) {
   const element = unitsElement(app, at, 0, ...rows);
   element.classList.add("bars");
   return {
-    element: frame(app, at, element),
+    element: frame(app, at, make("div", { class: "layer-note" }, say("bars.softmax")), element),
     elements: [element],
     rows,
     paint: () => {

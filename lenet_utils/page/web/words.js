@@ -43,7 +43,7 @@ export function rough(value) {
 }
 
 export function percent(fraction) {
-  return `${(100 * fraction).toFixed(1)} %`;
+  return `${(100 * fraction).toFixed(1)}%`;
 }
 
 function written(value, digits) {

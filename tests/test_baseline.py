@@ -1,0 +1,70 @@
+"""What the course says of a linear layer and of shuffled pixels is what `benchmarks/baseline.py` measured."""
+
+import importlib.util
+import json
+import pathlib
+import statistics
+import sys
+
+import pytest
+import torch
+
+BENCHMARKS = pathlib.Path(__file__).parent.parent / "benchmarks"
+RUNS = json.loads((BENCHMARKS / "results" / "baseline.json").read_text())["runs"]
+ALONE = [run for run in RUNS if run["recipe"] == "ten epochs"]
+SHUFFLE = {(r["network"], r["shuffled"], r["seed"]): r["kept_acc"] for r in RUNS if r["recipe"] == "shuffle"}
+SEEDS = range(12)
+
+
+@pytest.fixture
+def baseline(monkeypatch):
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    spec = importlib.util.spec_from_file_location("benchmark_baseline", BENCHMARKS / "baseline.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    sys.modules.pop("machine", None)
+    return module
+
+
+def test_every_run_is_there_once(baseline):
+    assert sorted(run["seed"] for run in ALONE) == list(SEEDS)
+    assert SHUFFLE.keys() == {(n, s, seed) for n in baseline.NETWORKS for s in (False, True) for seed in SEEDS}
+    assert len(RUNS) == len(ALONE) + len(SHUFFLE)
+    assert {run["parameters"] for run in RUNS if run["network"] == "linear layer"} == {7850}
+    assert list(baseline.missing(RUNS, len(SEEDS))) == []
+    assert len(list(baseline.missing(RUNS[1:], len(SEEDS)))) == 1
+
+
+def test_a_linear_layer_ends_as_high_as_lenet_s_best_seeds():
+    ends = [run["test_acc"][-1] for run in ALONE]
+    assert all(len(run["test_acc"]) == 10 for run in ALONE)
+    assert (round(min(ends), 3), round(max(ends), 3)) == (0.817, 0.838)
+    seeds = json.loads((BENCHMARKS / "results" / "seeds.json").read_text())["runs"]
+    lenet = [run["test_acc"][-1] for run in seeds if run["variant"] == "lenet"]
+    assert min(ends) > statistics.median(lenet) + 0.01 and min(ends) >= max(lenet)
+
+
+@pytest.mark.parametrize("network", ["linear layer", "two dense layers"])
+def test_dense_layers_do_not_mind_the_order_of_the_pixels(network):
+    costs = [SHUFFLE[network, False, seed] - SHUFFLE[network, True, seed] for seed in SEEDS]
+    assert max(map(abs, costs)) < 0.01 and abs(statistics.mean(costs)) < 0.003
+
+
+def test_lenet_minds_it_with_every_seed():
+    costs = [SHUFFLE["LeNet with ReLU", False, seed] - SHUFFLE["LeNet with ReLU", True, seed] for seed in SEEDS]
+    assert min(costs) > 0.02 and statistics.mean(costs) > 0.03
+
+
+def test_on_whole_pictures_the_two_dense_layers_are_a_little_ahead():
+    dense, lenet = ([SHUFFLE[name, False, seed] for seed in SEEDS] for name in ("two dense layers", "LeNet with ReLU"))
+    assert 0 < statistics.mean(dense) - statistics.mean(lenet) < 0.01
+
+
+def test_the_pixels_of_all_images_move_alike_and_none_is_lost(baseline):
+    images = torch.randint(256, (3, 28, 28), dtype=torch.uint8)
+    order = torch.randperm(784)
+    moved = baseline.with_pixels(images, order)
+    back = torch.empty(784, dtype=torch.int64)
+    back[order] = torch.arange(784)
+    assert torch.equal(baseline.with_pixels(moved, back), images) and not torch.equal(moved, images)
+    assert torch.equal(moved[1].flatten(), images[1].flatten()[order])
