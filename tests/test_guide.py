@@ -4,6 +4,7 @@ import importlib.util
 import json
 import pathlib
 import re
+import subprocess
 import sys
 
 import pytest
@@ -72,6 +73,29 @@ def test_the_guide_speaks_of_each_notebook(name):
     assert "*Goal:*" in section and "| they think | what helps |" in section and "*Ask:*" in section
 
 
+MINUTES = {
+    "ten minutes": 10, "half an hour": 30, "three quarters of an hour": 45, "an hour": 60, "an hour and a half": 90,
+}  # fmt: skip
+
+
+def test_the_guides_plan_says_what_the_notebooks_say():
+    plan = re.search(r"^## A plan\n.*?(?=^## )", GUIDE, re.MULTILINE | re.DOTALL)[0]
+    rows = re.findall(r"^\| (\d\. .*|The clinic) \| (\d+) \| (.*) \|$", plan, re.MULTILINE)
+    headings = re.findall(r"^### (\d\. .*|The clinic) \((\d+) minutes", GUIDE, re.MULTILINE)
+    assert [row[:2] for row in rows] == headings
+    for name, (_, minutes, builds_on) in zip(NOTEBOOKS, rows, strict=True):
+        first = "".join(json.loads((COURSE / "notebooks" / f"{name}.ipynb").read_text("utf-8"))["cells"][0]["source"])
+        assert MINUTES[re.search(r"\*\*Time:\*\* (.*?)(?: to read and play)?[.;]", first)[1]] == int(minutes)
+        needs = re.search(r"\*\*You need\*\*(.*?)\*\*Time", first)[1]
+        assert sorted(re.findall(r"\((\d)_\w+\.ipynb\)", needs)) == re.findall(r"\d", builds_on)
+    minutes = [int(row[1]) for row in rows]  # the clinic's stand last
+    said = " ".join(plan.split())
+    assert f"All nine take {sum(minutes)} minutes" in said
+    paths = {"0 and 1": [0, 1], "0 and 3": [0, 3], "0, 1, 2 and 3 in the morning": [0, 1, 2, 3]}
+    for words, taken in (paths | {"4 and the clinic in the afternoon": [4, -1]}).items():
+        assert f"{words} ({sum(minutes[i] for i in taken)} minutes)" in said
+
+
 def test_maintainers_are_told_of_every_module():
     tables = [line for line in CONTRIBUTING.split("## Where everything stands")[1].splitlines() if line[:1] == "|"]
     named = {name for line in tables for name in re.findall(r"`([\w/]+(?:\.py|\.c|/))`", line)}
@@ -86,3 +110,13 @@ def test_every_program_is_named_where_one_looks_for_it(folder):
     programs = {path.name for path in (COURSE / folder).glob("*.py")} - {"machine.py"}  # which others import
     pages = {"tools": README + GUIDE + CONTRIBUTING, "benchmarks": BENCHMARKS}
     assert [name for name in programs if f"{folder}/{name}" not in pages[folder]] == []
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in (COURSE / "tools").glob("*.py")))
+def test_a_tool_that_is_asked_for_help_gives_it_and_does_nothing_else(name):
+    for module in {"chinese.py": ["markdown_it"], "readme_picture.py": ["playwright"]}.get(name, []):
+        pytest.importorskip(module)
+    command = [sys.executable, COURSE / "tools" / name, "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"usage: {name} ")

@@ -10,6 +10,7 @@ import sys
 
 import exercise_cells
 import hand_out
+import launch_links
 import pytest
 from exercise_cells import exercises, source
 
@@ -71,6 +72,22 @@ def test_for_nbgrader_links_lead_from_one_assignment_to_the_next():
     }
     (cell,) = hand_out.relinked(notebook, ["1_a.ipynb", "2_b.ipynb"], nbgrader=True)["cells"]
     assert source(cell) == "[on](../2_b/2_b.ipynb), [back](../1_a/1_a.ipynb), the page, [paper](https://a.b/c.md)"
+
+
+def test_no_badge_leads_to_the_solutions(tmp_path, monkeypatch):
+    """A course that is hosted has them below each title: one press, and its solutions are there."""
+    hosted = tmp_path / "hosted"
+    hosted.mkdir()
+    for path in NOTEBOOKS:
+        linked = launch_links.linked_notebook(path.read_text("utf-8"), "owner/name", "main", path.name)
+        (hosted / path.name).write_text(linked, "utf-8")
+    hand_out.hand_out(tmp_path / "expected")
+    monkeypatch.setattr(hand_out, "NOTEBOOKS", hosted)
+    hand_out.hand_out(tmp_path / "class")
+    for path in NOTEBOOKS:
+        ours, expected = (read(tmp_path / folder / path.name)["cells"][0] for folder in ("class", "expected"))
+        assert "Open in Colab" in source(read(hosted / path.name)["cells"][0])
+        assert source(ours) == source(expected)
 
 
 def test_the_results_of_an_earlier_run_can_be_left_out(tmp_path):

@@ -326,6 +326,11 @@ def test_a_comment_in_a_solution_begins_no_slide():
     assert [slides.slide_type(part) for part in slides.with_slides({"cells": [cell]})["cells"]] == ["skip"]
 
 
+def test_code_that_is_folded_up_is_on_no_slide():
+    """A deck has no folds: the clinic's loops would tell each diagnosis before its curve."""
+    assert slides.slide_type(code("def ill_1(): ...") | {"metadata": {"jupyter": {"source_hidden": True}}}) == "skip"
+
+
 SPOILT = {
     "1 exercises": lambda found: found[4:],
     "none to Write": lambda found: found[:-4] + found[:4],

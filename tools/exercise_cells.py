@@ -7,11 +7,11 @@ nbgrader follow from them, and chinese.py copies them. The tools that hand the n
 exercises here.
 """
 
+import argparse
 import dataclasses
 import json
 import pathlib
 import re
-import sys
 
 FOLDER = pathlib.Path(__file__).parent.parent / "notebooks"
 HEADING = re.compile(r"### (\d+)\. (\w+)(?:: |\uff1a)(.+)")  # the second colon is the Chinese one
@@ -92,7 +92,9 @@ def points(task):
 
 
 if __name__ == "__main__":
-    for path in [pathlib.Path(name) for name in sys.argv[1:]] or sorted(FOLDER.glob("*.ipynb")):
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("notebooks", nargs="*", type=pathlib.Path, help="by default all")
+    for path in parser.parse_args().notebooks or sorted(FOLDER.glob("*.ipynb")):
         notebook = json.loads(path.read_text(encoding="utf-8"))
         mark(notebook)
         path.write_text(json.dumps(notebook, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

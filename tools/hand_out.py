@@ -1,9 +1,10 @@
-"""Write the notebooks without their solutions to a new folder: `uv run tools/hand_out.py for_my_class`.
+"""Write the notebooks without their solutions to a new folder: `uv run tools/hand_out.py ../for_my_class`.
 
 With `--nbgrader` the folder becomes a course for nbgrader instead: an assignment for each notebook, in which the
 solutions stand where nbgrader looks for them, so that `nbgrader generate_assignment 1_reshape` takes them out.
 With `--chinese` the notebooks in Chinese are handed out, with `--clear` without the results of an earlier run.
-Links to notebooks that are handed out as well still lead there; those to other pages of the course become plain words.
+Links to notebooks that are handed out as well still lead there; those to other pages of the course become plain words,
+and the badges that open the course elsewhere are left out.
 The folder has to be new or empty, so nobody's work is overwritten; and it appears whole or not at all.
 """
 
@@ -16,6 +17,7 @@ import sys
 import tempfile
 
 from exercise_cells import exercises, source
+from launch_links import NOTEBOOK_SPOT
 
 NOTEBOOKS = pathlib.Path(__file__).parent.parent / "notebooks"
 FOLD = re.compile(r"\n*^<details\b[^>]*>.*?</details>\n*", re.DOTALL | re.MULTILINE)
@@ -26,6 +28,13 @@ c = get_config()  # noqa
 c.ClearSolutions.code_stub = {"python": ""}  # the stubs stand in the notebooks already
 c.Execute.timeout = 600  # seconds a cell: some of them train
 """
+
+
+def without_badges(notebook):
+    """`notebook` without the badges of launch_links.py: what they open has the solutions."""
+    first, *others = notebook["cells"]
+    text = NOTEBOOK_SPOT.sub(lambda found: found["title"], source(first))
+    return {**notebook, "cells": [{**first, "source": text.splitlines(keepends=True)}, *others]}
 
 
 def without_folds(notebook):
@@ -84,7 +93,7 @@ def written(folder, notebooks, nbgrader, clear):
     """Write the notebooks of a folder into the empty `folder`. Raises ValueError where an exercise is incomplete."""
     paths = sorted(notebooks.glob("*.ipynb"))
     for path in paths:
-        notebook = json.loads(path.read_text(encoding="utf-8"))
+        notebook = without_badges(json.loads(path.read_text(encoding="utf-8")))
         exercises(notebook)
         target = folder / "source" / path.stem / path.name if nbgrader else folder / path.name
         target.parent.mkdir(parents=True, exist_ok=True)

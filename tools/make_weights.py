@@ -5,6 +5,7 @@ number of threads changes the last digits of every sum, and the CPU, since every
 the file's header and, to be read, into a JSON file beside it. On the same machine the same file comes out again.
 """
 
+import argparse
 import hashlib
 import json
 import pathlib
@@ -67,6 +68,7 @@ def write(net, record, path):
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__.partition("\n")[0]).parse_args()  # --help, and nothing else
     net, history = train(**RECIPE)
     write(net, describe(history), trained.WEIGHTS)
     print(trained.WEIGHTS)

@@ -3,6 +3,7 @@
 It shows the network that travels with the course and the first test images. Needs Chromium or Chrome on the PATH.
 """
 
+import argparse
 import pathlib
 import shutil
 import tempfile
@@ -32,4 +33,5 @@ def main():
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__.partition("\n")[0]).parse_args()  # --help, and nothing else
     main()

@@ -6,11 +6,11 @@ times of execution, versions, and the paths in tracebacks, of which only the las
 palette: a notebook holds each of them twice, and GitHub shows no notebook that is too large.
 """
 
+import argparse
 import base64
 import io
 import pathlib
 import re
-import sys
 
 import nbclient
 import nbformat
@@ -67,6 +67,8 @@ def with_palette(encoded):
 
 
 if __name__ == "__main__":
-    for path in [pathlib.Path(name) for name in sys.argv[1:]] or sorted(FOLDER.glob("*.ipynb")):
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("notebooks", nargs="*", type=pathlib.Path, help="by default all")
+    for path in parser.parse_args().notebooks or sorted(FOLDER.glob("*.ipynb")):
         run(path)
         print(path)

@@ -1,16 +1,16 @@
 """Give every cell of the notebooks its place in a deck of slides: `uv run tools/slides.py`, after cells have changed.
 
 `jupyter nbconvert --to slides` then makes a deck in which each heading begins a slide, each further explanation goes
-below it, and a cell is shown with its result on the next press, after the room has guessed. Set-up cell, answers and
+below it, and a cell is shown with its result on the next press, after the room has guessed. Folded code, answers and
 references stay out. Markdown cells are split where a heading stands inside, since a slide begins with a cell.
 """
 
+import argparse
 import hashlib
 import itertools
 import json
 import pathlib
 import re
-import sys
 
 FOLDER = pathlib.Path(__file__).parent.parent / "notebooks"
 HEADING = re.compile(r"^(?=#{1,2} )", re.MULTILINE)
@@ -48,7 +48,8 @@ def slide_type(cell):
         if source(cell).startswith(LEFT_OUT):
             return "skip"
         return "slide" if HEADING.match(source(cell)) else "subslide"
-    return "skip" if "setup" in cell["metadata"].get("tags", []) else "fragment"
+    folded = cell["metadata"].get("jupyter", {}).get("source_hidden")  # a deck would show the code
+    return "skip" if folded or "setup" in cell["metadata"].get("tags", []) else "fragment"
 
 
 def with_slides(notebook):
@@ -59,7 +60,9 @@ def with_slides(notebook):
 
 
 def main():
-    for path in [pathlib.Path(name) for name in sys.argv[1:]] or sorted(FOLDER.glob("*.ipynb")):
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("notebooks", nargs="*", type=pathlib.Path, help="by default all")
+    for path in parser.parse_args().notebooks or sorted(FOLDER.glob("*.ipynb")):
         notebook = with_slides(json.loads(path.read_text("utf-8")))
         path.write_text(json.dumps(notebook, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 

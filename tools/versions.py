@@ -4,6 +4,7 @@
 what comes behind its name goes to pytest. Ends with 1 if any run was red. Where a Python is missing, uv fetches it.
 """
 
+import argparse
 import pathlib
 import subprocess
 import sys
@@ -32,6 +33,9 @@ def make(folder, version, resolution):
 
 
 def main():
+    description, usage = __doc__.partition("\n")[0], "versions.py [-h] [what goes to pytest ...]"
+    parser = argparse.ArgumentParser(description=description, usage=usage, allow_abbrev=False)
+    _, for_pytest = parser.parse_known_args()
     red = []
     for version in PYTHONS:
         for resolution in RESOLUTIONS:
@@ -46,7 +50,7 @@ def main():
                 frozen = [line.split("==") for line in uv("pip", "freeze", "--python", python).splitlines()]
                 versions = ", ".join(" ".join(line) for line in frozen if line[0] in SHOWN)
                 print(f"\n{name}: {versions}", flush=True)
-                done = subprocess.run([python, "-m", "pytest", "-p", "no:cacheprovider", *sys.argv[1:]], cwd=COURSE)
+                done = subprocess.run([python, "-m", "pytest", "-p", "no:cacheprovider", *for_pytest], cwd=COURSE)
             red += [name] if done.returncode else []
     sys.exit(f"\nred: {'; '.join(red)}" if red else 0)
 
