@@ -189,7 +189,8 @@ def pair(name, batch):
             "hand over one of load_data_fashion_mnist's two iterators, or a list of batches, [(X, y)]"
         )
     X, y = batch
-    if not all(map(torch.is_tensor, X if isinstance(X, (list, tuple)) else [X])) or not torch.is_tensor(y):
+    parts = X if isinstance(X, (list, tuple)) else [X]
+    if not all(hasattr(part, "to") for part in (*parts, y)):  # what can go to a device: tensors, and what acts as one
         raise ValueError(f"expected a batch (X, y) of two tensors, got {type(X).__name__} and {type(y).__name__}")
     return batch
 
