@@ -196,7 +196,7 @@ def test_the_pictures():
     assert [bar.get_width() for bar in shares.patches] == [25, 75, 0, 100]
     assert [label.get_text() for label in shares.get_yticklabels()] == ["a", "b"]
     assert shares.figure.alt_text == (
-        "shares. a: 25 % of the time, 0 % of the work; b: 75 % of the time, 100 % of the work"
+        "shares. a: 25% of the time, 0% of the work; b: 75% of the time, 100% of the work"
     )
     assert [bar.get_width() for bar in ladder.draw_shares({"waits": {"a": 0.0}}, "none").patches] == [0]
     bars = ladder.draw_ladder({"slow": 10.0, "quick": 30.0}, 100.0, "ladder")
