@@ -1,6 +1,7 @@
 """Exercises of notebook 2: the shape of every layer."""
 
 import copy
+import functools
 import math
 import numbers
 import re
@@ -296,14 +297,18 @@ def count_by_torch(layers):
     ),
 )
 def convolve(function):
-    one_thing_more = one_of_each, with_bias, several_maps, several_filters, a_batch, with_padding, with_stride
+    steps = functools.partial(with_stride, 2), functools.partial(with_stride, 3)
+    one_thing_more = one_of_each, with_bias, several_maps, several_filters, a_batch, with_padding, *steps
     for probe in (*one_thing_more, all_at_once, all_at_once):
         given, faults = probe()
         when = case_of_convolution(*given)
+        mine = copy.deepcopy(given)
         with NoConvolution():
-            got = attempt(function, *copy.deepcopy(given), when=when)
+            got = attempt(function, *mine, when=when)
         if not torch.is_tensor(got):
-            raise Wrong(f"A tensor is asked for, and it returns one of the type `{type(got).__name__}`.")
+            raise Wrong(f"A tensor is asked for, and it returns something of the type `{type(got).__name__}`.")
+        if not all(map(torch.equal, mine[:3], given[:3])):
+            raise Wrong("It changes the pictures, filters or biases that it is given. Leave them as they are.")
         compare_maps(got.detach().float().cpu(), by_torch(*given), faults, when)
     return "So this is all that a convolution is. Everything else about it is speed."
 
@@ -340,7 +345,7 @@ def compare_maps(got, right, faults, when):
     names = "pictures", "maps", "rows", "columns"
     for name, mine, count in zip(names, got.shape, right.shape):
         if mine != count:
-            raise Wrong(f"{when} it returns {mine} {name}, and there should be {count}.")
+            raise Wrong(f"{when} it returns {mine} {name if mine != 1 else name[:-1]}, and there should be {count}.")
     raise Wrong(f"{when} the shape is right, but not the numbers.")
 
 
@@ -362,6 +367,11 @@ def one_of_each():
         ("You turn the filter by half a circle first. Mathematicians do, PyTorch doesn't.",
          F.conv2d(X, weight.flip(2, 3))),
         ("The rows of the filter lie on the columns of the picture.", F.conv2d(X, weight.mT)),
+        ("Rows and columns of the result are exchanged.", F.conv2d(X, weight).mT),
+        ("`@` multiplies rows by columns. Here each pixel meets the one weight that lies on it.",
+         F.conv2d(X, weight.sum(3, keepdim=True).mT.expand_as(weight))),
+        ("Your window is one pixel wide. Which axis of `weight` says how wide it is?",
+         F.conv2d(X, weight.sum((2, 3), keepdim=True))),
         ("A window adds its products up. Yours takes their mean.", F.conv2d(X, weight) / weight.numel()),
         ("A place is missing in each direction: the window may touch the last row and the last column.",
          lambda got: got.shape[-2:] == (h, w)),
@@ -387,6 +397,10 @@ def several_maps():
          F.conv2d(X, weight[:, :1].expand_as(weight), bias)),
         ("The bias is added once for each map below, and should be added once in all.", sums + 3 * bias),
         ("What the maps below give is added up, and yours takes the mean.", sums / 3 + bias),
+        ("Only the last of the maps below counts: each overwrites the one before.",
+         F.conv2d(X[:, -1:], weight[:, -1:], bias)),
+        ("Yours returns as many maps as there are below. How many filters are there?",
+         lambda got: got.shape == (1, 3, *sums.shape[2:]) and same(got[:, :1], sums + bias)),
         ("Yours keeps the maps below apart. One number comes out for each place, added up over all of them.",
          lambda got: 3 in got.shape[:-2]),
     ]  # fmt: skip
@@ -397,14 +411,20 @@ def several_filters():
     return (X, weight, bias), [
         ("Your maps are all made by the first filter.", F.conv2d(X, weight[:1], bias[:1]).expand(-1, 4, -1, -1)),
         ("Your maps all have the bias of the first filter.", F.conv2d(X, weight) + bias[0]),
+        ("Yours adds up over the filters as well. Each makes a map of its own.",
+         F.conv2d(X, weight).sum(1, keepdim=True) + bias[:, None, None]),
+        ("The first axis is for the pictures, the second for the maps.",
+         lambda got: got.ndim == 4 and same(got.transpose(0, 1), F.conv2d(X, weight, bias))),
         ("Four filters make four maps, and only one comes out.", lambda got: got.ndim < 4 or got.shape[1] == 1),
-    ]
+    ]  # fmt: skip
 
 
 def a_batch():
     X, weight, bias = pieces(N=3, C=2, filters=4)
     first = F.conv2d(X[:1], weight, bias)
     return (X, weight, bias), [
+        ("Yours adds up over the pictures as well. Each is for itself.",
+         (F.conv2d(X, weight).sum(0, keepdim=True) + bias[:, None, None]).expand(3, -1, -1, -1)),
         ("Of a batch of three, only one picture comes out.", lambda got: got.ndim < 4 or len(got) == 1),
         ("The first picture is right, but the others are not looked at.",
          lambda got: got.shape == (3, *first.shape[1:]) and same(got[:1], first)),
@@ -413,13 +433,17 @@ def a_batch():
 
 def with_padding():
     X, weight, bias = pieces(N=2, C=2, filters=3)
-    p = between(1, 2)
+    p = 2
     plain, right = F.conv2d(X, weight, bias), F.conv2d(X, weight, bias, padding=p)
     repeated = F.conv2d(F.pad(X, (p, p, p, p), mode="replicate"), weight, bias)
     some = {(plain.shape[2] + a * p, plain.shape[3] + b * p) for a in range(3) for b in range(3)} - {right.shape[2:]}
     return (X, weight, bias, p), [
         ("The padding makes no difference to yours.", plain),
-        ("Padding goes to all four sides, and yours leaves some out.", lambda got: tuple(got.shape[2:]) in some),
+        ("Your border is one pixel wide, whatever the padding is.", F.conv2d(X, weight, bias, padding=1)),
+        ("The pictures are padded, but the window stops where it would without. Count the places with the padding.",
+         right[:, :, : plain.shape[2], : plain.shape[3]]),
+        ("Padding goes to all four sides, and yours leaves some out, or the window stops too early.",
+         lambda got: tuple(got.shape[2:]) in some),
         ("All the padding goes to one end of the rows or columns.",
          lambda got: any(same(got, F.conv2d(F.pad(X, ends), weight, bias)) for ends in at_one_end(p))),
         ("The result gets the border of zeros, and the pictures should.", F.pad(plain, (p, p, p, p))),
@@ -433,10 +457,10 @@ def at_one_end(p):
     return [columns + rows for columns in ends for rows in ends][:-1]
 
 
-def with_stride():
-    s, k = between(2, 3), 3
-    X, weight, bias = torch.rand(2, 2, k + 2 * s + 1, k + 3 * s + 1), torch.randn(3, 2, k, k), torch.rand(3) + 0.5
-    plain = F.conv2d(X, weight, bias)  # one pixel is left over on either axis
+def with_stride(s):
+    k = 3
+    X, weight, bias = torch.rand(2, 2, k + 2 * s + 1, k + 4 * s - 1), torch.randn(3, 2, k, k), torch.rand(3) + 0.5
+    plain = F.conv2d(X, weight, bias)  # one row is left over, and s - 1 columns
     one_axis = {(3, plain.shape[3]), (plain.shape[2], 4)}
     return (X, weight, bias, 0, s), [
         ("The stride makes no difference to yours.", plain),
