@@ -282,7 +282,8 @@ def test_the_curve_grows_in_place(training):
     frames = [images[0] for images in seen]
     assert all(drawn for _, drawn, _, _, _ in frames)
     assert sum(one[0] != other[0] for one, other in itertools.pairwise(frames)) >= 5
-    assert all(alt.startswith("Figure: epoch; train loss, train acc, test acc") for _, _, alt, _, _ in frames)
+    words = "Figure: loss in nats, acc as a fraction against epoch; train loss, train acc, test acc"
+    assert all(alt.startswith(words) for _, _, alt, _, _ in frames)
     tops, heights = {top for _, _, _, top, _ in frames}, {height for _, _, _, _, height in frames}
     assert len(tops) == len(places) == 1, (tops, places)
     assert len(heights) == 1 and min(heights) > 200, heights
