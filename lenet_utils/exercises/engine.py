@@ -273,7 +273,7 @@ def open_figures():
 def what_happened(error):
     """e.g. "ends in an error in your line 3, `y = x[4]`: IndexError: index 4 is out of bounds"."""
     place = learners_line(error)
-    text = f"ends in an error{place}: {type(error).__name__}: {error}".rstrip(": .")
+    text = f"ends in an error{place}: {type(error).__name__}: {error}".rstrip(": .\n")  # PyTorch's may end a list
     words = "float", "integer", "positional argument but"  # the last is PyTorch's, which takes four sizes for one
     of_a_float = isinstance(error, TypeError) and any(word in str(error) for word in words)
     if of_a_float and "/" in place and "//" not in place:

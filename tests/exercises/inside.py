@@ -128,7 +128,7 @@ WRONG = {
     ],
     "4.3": [
         (but(CALIBRATION, ("logits / temperature", "logits * temperature")), "You multiply"),
-        (but(CALIBRATION, ("softmax(dim=1)", "softmax()")), 'arguments: "dim".'),
+        (but(CALIBRATION, ("softmax(dim=1)", "softmax()")), "error in your line 3, `p = (logits"),
         (but(CALIBRATION, ("logits / temperature", "logits.div_(temperature)")), "changes the logits"),
         (but(CALIBRATION, ("logits / temperature", "logits")), "makes no difference"),
         (but(CALIBRATION, ("(logits / temperature).softmax(dim=1)", "logits.softmax(dim=1) / temperature")), "no more"),
