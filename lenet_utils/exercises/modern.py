@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from ..data import Batches, read_split
 from ..model import lenet
 from ..train import evaluate_accuracy_gpu
+from .ask import expect_number
 from .engine import Wrong, attempt, copied, exercise
 
 BUDGET = 61_706  # parameters: lenet()'s
@@ -263,3 +264,35 @@ def accuracy_after_training(net):
                 if p.grad is not None:
                     p -= 0.1 * (1 - step / len(train_iter)) * speed.mul_(0.9).add_(p.grad)
     return evaluate_accuracy_gpu(net, Batches(images[-2000:], labels[-2000:], 500))
+
+
+@exercise(
+    "5.5",
+    hints=(
+        "How often does it happen in *one* comparison? The text below the ladder's chart says it for three seeds.",
+        "Of the `math.comb(2 * n, n)` ways to choose which of the dots belong to one row, two put them all on one "
+        "side. Take that share eleven times.",
+    ),
+)
+def luck(expected, seeds):
+    expect_number(
+        expected, 1.05, 1.15,
+        {
+            0.1: "That is for one comparison, and there are eleven.",
+            0.55: "All dots of a row may lie above, or all below: these are two cases.",
+            1: "One decimal place, please.",
+            1.2: "The ladder has twelve rows, and so eleven comparisons of one row with the next.",
+        },
+        "The first number is another one.",
+    )  # fmt: skip
+    expect_number(
+        seeds, 5, 5,
+        {
+            3: "That is the ladder's own number of seeds.",
+            4: "With four seeds each, you would still expect about 0.3.",
+            6: "Fewer are enough.",
+            7: "Fewer are enough.",
+        },
+        "The first number is right, the second isn't.",
+    )  # fmt: skip
+    return "About one clear gap in eleven, without any cause. So ask how wide it is, and not only whether it is there."

@@ -93,6 +93,18 @@ WRONG = {
         (mine("nn.Sequential(nn.Flatten(), *[nn.Linear(784, 10), nn.Sigmoid()] * 1, *[m for _ in range(9) for m in "
               "(nn.Linear(10, 10), nn.Sigmoid())])"), "learns nothing"),
     ],
+    "5.5": [
+        ("expected, seeds = 0.1, 5", "for one comparison"),
+        ("expected, seeds = 0.55, 5", "two cases"),
+        ("expected, seeds = 1, 5", "One decimal place"),
+        ("expected, seeds = 1.2, 5", "twelve rows"),
+        ("expected, seeds = 11, 5", "The first number is another one"),
+        ("expected, seeds = 1.1, 3", "own number of seeds"),
+        ("expected, seeds = 1.1, 4", "about 0.3"),
+        ("expected, seeds = 1.1, 6", "Fewer are enough"),
+        ("expected, seeds = 1.1, 2", "the second isn't"),
+        ("expected, seeds = '1.1', 5", "should be a number"),
+    ],
 }  # fmt: skip
 
 LAZY = (
