@@ -24,7 +24,10 @@ from .engine import Wrong, attempt, exercise
 def bytes_sent(answer):
     answer, size = as_number(answer, "Your answer"), 4 * sum(p.numel() for p in lenet().parameters())
     if answer == size // 4:
-        raise Wrong("That is how many gradients there are. Each is a number of four bytes.")
+        raise Wrong(
+            "That is how many gradients there are, and also how many bytes one message holds here. A gradient has four "
+            "bytes, and there are several messages."
+        )
     if answer == size:
         raise Wrong("So much the gradients of one process take. But each number is sent more than once, or not at all.")
     if answer == 2 * size:
