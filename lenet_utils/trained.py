@@ -19,17 +19,18 @@ REMEDY = "take it from a fresh copy of the course, or make it anew with tools/ma
 def trained_lenet():
     """`lenet()` after ten epochs on Fashion-MNIST: images in, `(N, 10)` logits out, on the CPU, in evaluation mode.
 
-    It loads in a moment and leaves the random state as it was; `training_record` tells how it was trained.
+    It loads in a moment, as float32 wherever PyTorch would put a new net, and leaves the random state as it was;
+    `training_record` tells how it was trained.
     Raises DataError where the file with the weights is missing, damaged, or that of another network.
     """
     packed = read(WEIGHTS)
     weights = unpack(packed)
-    with torch.random.fork_rng(devices=[]):  # the weights that a new net is born with are thrown away at once
+    with torch.device("meta"):  # shapes only: the weights that a new net is born with would be thrown away at once
         net = lenet()
     check_shapes(net.state_dict(), weights)
     if hashlib.sha256(packed).hexdigest() != training_record()["sha256"]:
         raise DataError(f"{WEIGHTS} is not the file that {record_path().name} beside it describes: {REMEDY}.")
-    net.load_state_dict(weights)
+    net.load_state_dict(weights, assign=True)
     return net.eval()
 
 
@@ -57,7 +58,8 @@ def unpack(packed):
     import safetensors.torch  # only here: nothing else in the course needs it
 
     try:
-        return safetensors.torch.load(packed)
+        # Copies lie where PyTorch puts tensors; where memory begins can change a sum's last digit, and its speed.
+        return {name: tensor.clone() for name, tensor in safetensors.torch.load(packed).items()}
     except safetensors.SafetensorError as error:
         raise DataError(f"{WEIGHTS} is damaged ({error}): {REMEDY}.") from error
 

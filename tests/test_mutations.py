@@ -183,9 +183,9 @@ MUTATIONS = {
         "test_data.py",
         "a_damaged_file",
     ),
-    "a trained network with the weights that chance gave it": (
+    "a trained network without its weights": (
         "trained.py",
-        "    net.load_state_dict(weights)\n",
+        "    net.load_state_dict(weights, assign=True)\n",
         "",
         "test_trained.py",
         "accuracy_is_the_recorded",

@@ -77,6 +77,24 @@ def test_it_leaves_the_random_state_alone():
     assert torch.equal(torch.random.get_rng_state(), expected)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_it_is_the_same_where_new_nets_are_born_otherwise(dtype):
+    """`meta` stands for a GPU: set_default_device, as the context that it is, and set_default_dtype."""
+    expected, usual = d2l.trained_lenet().state_dict(), torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        with torch.device("meta"):
+            net = d2l.trained_lenet()
+    finally:
+        torch.set_default_dtype(usual)
+    assert all(p.requires_grad and p.dtype == torch.float32 and p.is_cpu for p in net.parameters())
+    assert all(torch.equal(value, expected[name]) for name, value in net.state_dict().items())
+
+
+def test_its_weights_lie_as_pytorchs_own():
+    assert all(p.data_ptr() % 64 == 0 for p in d2l.trained_lenet().parameters())
+
+
 def test_it_can_be_trained_on(iters):
     history = d2l.train_ch6(d2l.trained_lenet(), list(iters[1])[:2], list(iters[1])[:1], 1, 0.1, "cpu",
                             init_weights=None, animator=False)  # fmt: skip
