@@ -63,7 +63,9 @@ class Batches:
     def order(self):
         """The rows `(n,)` of the next pass, in their order."""
         n = len(self.labels)
-        return (torch.randperm(n) if self.shuffle else torch.arange(n)).to(self.labels.device)
+        # On the CPU, also after torch.set_default_device: a GPU would draw another order.
+        rows = torch.randperm(n, device="cpu") if self.shuffle else torch.arange(n, device="cpu")
+        return rows.to(self.labels.device)
 
     def pick(self, rows):
         """The images and labels `(X, y)` of these rows, as one batch."""

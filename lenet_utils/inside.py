@@ -84,7 +84,7 @@ def side_by_side(name, values):
     if not values.isfinite().all():
         raise ValueError(f"expected stage {name!r} to hold finite numbers, got NaN or infinity among them")
     maps = values.reshape(-1, 1, 1) if values.ndim == 1 else values
-    gap = torch.full((*maps.shape[:2], GAP if values.ndim == 3 else 0), torch.nan)
+    gap = maps.new_full((*maps.shape[:2], GAP if values.ndim == 3 else 0), torch.nan)
     row = torch.cat([maps, gap], dim=2)  # a gap behind every map ...
     row = row.permute(1, 0, 2).flatten(1)
     return row[:, : row.shape[1] - gap.shape[2]]  # ... but the last
@@ -99,15 +99,15 @@ def describe(values):
 def show_rows(rows, title="", *, columns=(), signed=(), scale=1.15, alt=None):
     """Draw small pictures in labelled rows, e.g. filters above the pieces that they like; returns the axes, 2D.
 
-    `rows`: lists of `(H, W)` by name. They are drawn in grey from 0 (black) to 1 (white), the ones named in `signed`
-    on a scale of the row's own: white is zero, blue above it, red below. `columns`: a title for each column;
-    `scale`: the side of a picture in inches.
+    `rows`: lists of `(H, W)` by name. They are drawn in grey from 0 (black) to 1 (white; 255 if they are bytes), the
+    ones named in `signed` on a scale of the row's own: white is zero, blue above it, red below. `columns`: a title for
+    each column; `scale`: the side of a picture in inches.
     """
     from matplotlib import pyplot as plt
 
     if not any(len(pictures) for pictures in rows.values()):
         raise ValueError("expected at least one row of pictures to draw, got none")
-    rows = {name: [torch.as_tensor(picture).detach().cpu() for picture in rows[name]] for name in rows}
+    rows = {name: [as_picture(picture) for picture in rows[name]] for name in rows}
     width = max(map(len, rows.values()))
     figure, axes = plt.subplots(
         len(rows), width, figsize=(scale * width + 0.4, scale * len(rows) + 0.6 + 0.4 * bool(columns)), squeeze=False,
@@ -126,3 +126,9 @@ def show_rows(rows, title="", *, columns=(), signed=(), scale=1.15, alt=None):
     figure.suptitle(title)
     set_alt(figure, alt or f"{as_sentence(title)}Small pictures in rows: {', '.join(filter(None, rows))}")
     return axes
+
+
+def as_picture(values):
+    """`values`, a tensor or what can become one, on the CPU; bytes, as the data set keeps its images, as 0 to 1."""
+    values = torch.as_tensor(values, device="cpu").detach()
+    return values / 255 if values.dtype == torch.uint8 else values

@@ -81,7 +81,7 @@ def load_data_with_validation(batch_size, num_validation=5000, seed=0):
     images, labels = read_split("train")
     if not isinstance(num_validation, numbers.Integral) or not 0 < num_validation < len(labels):
         raise ValueError(f"expected num_validation from 1 to {len(labels) - 1}, got {num_validation}")
-    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
+    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed), device="cpu")
     held_out, rest = order[:num_validation], order[num_validation:]
     return (
         Batches(images[rest], labels[rest], batch_size, shuffle=True),
@@ -90,14 +90,15 @@ def load_data_with_validation(batch_size, num_validation=5000, seed=0):
 
 
 # The transforms of torchvision.transforms.v2 draw once for a whole batch. So the next two draw for each image
-# here, and let v2's functions work on all those together that drew the same.
+# here, and let v2's functions work on all those together that drew the same. They draw on the CPU: `torch.manual_seed`
+# then repeats the draws wherever the images are.
 
 
 def mirror(X):
     """Images `(N, C, H, W)`, each with left and right exchanged or not, by a draw of its own."""
     from torchvision.transforms.v2.functional import horizontal_flip  # slow to import
 
-    mirrored = torch.rand(len(X)) < 0.5
+    mirrored = (torch.rand(len(X), device="cpu") < 0.5).to(X.device)
     X = X.clone()
     X[mirrored] = horizontal_flip(X[mirrored])
     return X
@@ -109,9 +110,9 @@ def shift(X, pixels=2):
 
     padded, X = transforms.pad(X, [pixels]), X.clone()
     side = 2 * pixels + 1
-    corners = torch.randint(side * side, (len(X),))  # which of the windows in the padded image
+    corners = torch.randint(side * side, (len(X),), device="cpu")  # which of the windows in the padded image
     for corner in range(side * side):
-        rows = (corners == corner).nonzero().squeeze(1)
+        rows = (corners == corner).nonzero().squeeze(1).to(X.device)
         X[rows] = transforms.crop(padded[rows], corner // side, corner % side, *X.shape[2:])
     return X
 

@@ -163,6 +163,15 @@ def test_equal_seeds_give_equal_orders(iters):
     assert not torch.equal(labels(7), labels(8))
 
 
+def test_the_order_is_the_same_whatever_the_default_device(iters):
+    for batches in iters:
+        torch.manual_seed(7)
+        expected = batches.order()
+        torch.manual_seed(7)
+        with torch.device("meta"):  # stands for a GPU
+            assert torch.equal(batches.order(), expected)
+
+
 def test_test_order_never_changes(iters):
     for _ in range(2):
         assert torch.equal(torch.cat([y for _, y in iters[1]]), iters[1].labels)

@@ -181,6 +181,21 @@ def test_grey_goes_from_black_to_white_whatever_the_picture():
     assert panel.images[0].get_clim() == (0, 1) and panel.images[0].cmap.name == "gray"
 
 
+def test_bytes_are_drawn_from_black_to_white_too():
+    image = torch.tensor([[0, 51], [102, 255]], dtype=torch.uint8)
+    panel = inside.show_rows({"": [image]})[0, 0]
+    np.testing.assert_allclose(drawn(panel), [[0, 0.2], [0.4, 1]], rtol=1e-6)
+    assert panel.images[0].get_clim() == (0, 1)
+
+
+def test_the_default_device_does_not_matter(stages):
+    rows = {"a tensor": torch.rand(1, 2, 2), "an array": [np.ones((2, 2))]}
+    with torch.device("meta"):  # stands for a GPU
+        row, picture = drawn(inside.show_stages(stages)[0]), drawn(inside.show_rows(rows)[0, 0])
+    np.testing.assert_array_equal(row, drawn(inside.show_stages(stages)[0]))
+    np.testing.assert_array_equal(picture, rows["a tensor"][0])
+
+
 def test_signed_rows_share_a_scale_with_zero_in_the_middle():
     axes = inside.show_rows({"w": torch.tensor([[[1.0]], [[-4.0]]])}, signed=["w"])
     assert [panel.images[0].get_clim() for panel in axes[0]] == [(-4.0, 4.0)] * 2

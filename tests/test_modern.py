@@ -110,6 +110,12 @@ def test_the_seed_decides_the_split_and_nothing_else_does():
     assert not torch.equal(modern.load_data_with_validation(64, seed=1)[1].images, first.images)
 
 
+def test_the_split_is_the_same_whatever_the_default_device():
+    expected = modern.load_data_with_validation(256)[1]
+    with torch.device("meta"):  # stands for a GPU
+        assert torch.equal(modern.load_data_with_validation(256)[1].images, expected.images)
+
+
 @pytest.mark.parametrize("number", [0, 60_000, -1, 0.1])
 def test_a_split_without_one_part_is_refused(number):
     with pytest.raises(ValueError, match=f"expected num_validation from 1 to 59999, got {number}"):
@@ -158,6 +164,16 @@ def test_augmentation_leaves_its_input_alone_and_repeats_with_the_seed(transform
     assert torch.equal(X, before) and first.shape == X.shape and first.dtype == X.dtype
     torch.manual_seed(1)
     assert torch.equal(transform(X), first)
+
+
+@pytest.mark.parametrize("transform", [modern.mirror, modern.shift])
+def test_augmentation_draws_alike_whatever_the_default_device(transform):
+    X = torch.rand(8, 1, 28, 28)
+    torch.manual_seed(1)
+    first = transform(X)
+    torch.manual_seed(1)
+    with torch.device("meta"):  # stands for a GPU
+        assert torch.equal(transform(X), first)
 
 
 # the recipe, a part at a time

@@ -1188,6 +1188,17 @@ WRONG = {
 }  # fmt: skip
 
 
+def test_the_default_device_and_type_do_not_matter(net, data):
+    expected, usual = read_net(net, data[0])[1], torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        with torch.device("meta"):  # stands for a GPU
+            weights = read_net(net, data[0])[1]
+    finally:
+        torch.set_default_dtype(usual)
+    assert weights.dtype == np.float32 and np.array_equal(weights, expected)
+
+
 @pytest.mark.parametrize(("arguments", "message"), WRONG.values(), ids=WRONG)
 def test_what_cannot_be_shown_is_refused(arguments, message):
     with pytest.raises(ValueError, match=message):

@@ -67,7 +67,7 @@ class Numbers:
     """Weights in one long list; adding some returns where they begin."""
 
     def __init__(self):
-        self.parts, self.count = [torch.empty(0)], 0
+        self.parts, self.count = [torch.empty(0, dtype=torch.float32, device="cpu")], 0
 
     def add(self, tensor):
         if tensor is None:
