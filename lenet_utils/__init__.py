@@ -1,7 +1,8 @@
 """Helpers of the LeNet course: d2l's names and meanings, corrected where d2l misbehaves.
 
 `import lenet_utils as d2l` runs the cells of d2l's LeNet chapter and of its chapters on modern networks.
-Everything public is imported here, in the order in which the course meets it.
+What the first notebooks need is imported here, in the order in which they meet it; later ones import what they need
+from the module that has it.
 """
 
 from .importing import no_garbage_collection
@@ -31,7 +32,8 @@ __all__ = [
 
 def __getattr__(name):
     raise AttributeError(
-        f"lenet_utils has no {name}: it has what d2l's chapters on LeNet and on modern networks need; d2l has the rest"
+        f"lenet_utils has no {name}: it has what d2l's chapters on LeNet and on modern networks need; what later "
+        "notebooks need is in its modules, e.g. `from lenet_utils.checkpoint import Checkpoint`; d2l has the rest"
     )
 
 

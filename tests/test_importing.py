@@ -1,6 +1,7 @@
 """Importing the course: the garbage collector rests while PyTorch is imported, and is then as it was."""
 
 import gc
+import re
 import weakref
 
 import pytest
@@ -77,6 +78,13 @@ def test_other_names_are_said_to_be_d2ls(name):
     assert not hasattr(d2l, name)
     with pytest.raises(AttributeError, match=f"lenet_utils has no {name}: .* d2l has the rest"):
         getattr(d2l, name)
+
+
+def test_a_name_of_a_later_notebook_is_said_to_be_in_its_module():
+    with pytest.raises(AttributeError) as caught:
+        d2l.Checkpoint  # noqa: B018
+    exec(re.search("`(.*)`", str(caught.value))[1], found := {})
+    assert found["Checkpoint"].__module__ == "lenet_utils.checkpoint"
 
 
 def test_modules_are_imported_as_ever(python):
