@@ -28,15 +28,21 @@ class DataError(RuntimeError):
     """The data, or the trained weights, cannot be had: says which file or folder is the trouble, and what to do."""
 
 
+def user_cache():
+    """The folder of the user's caches. Raises OSError for a user without a home, as in some containers."""
+    try:
+        return pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache")
+    except RuntimeError as problem:
+        raise OSError("this user has no home") from problem
+
+
 def cache_folder():
-    """The folder for downloads: `lenet_utils/FashionMNIST/raw` in the user's cache."""
-    base = os.environ.get("XDG_CACHE_HOME")
-    if not base:
-        try:
-            base = pathlib.Path.home() / ".cache"
-        except RuntimeError:  # a user without a home, as in some containers
-            base = tempfile.gettempdir()  # shared, but a file counts only if its MD5 is right
-    return pathlib.Path(base) / "lenet_utils" / "FashionMNIST" / "raw"
+    """The folder for downloads: `lenet_utils/FashionMNIST/raw` in the user's cache, or where temporary files are."""
+    try:
+        base = user_cache()
+    except OSError:
+        base = pathlib.Path(tempfile.gettempdir())  # shared, but a file counts only if its MD5 is right
+    return base / "lenet_utils" / "FashionMNIST" / "raw"
 
 
 def places():

@@ -5,19 +5,24 @@ import pathlib
 
 from . import checks
 from .data import Batches
-from .files import DataError
+from .files import DataError, user_cache
 
 
-def load_data_mnist(batch_size, folder="~/.cache/lenet-course"):
+def load_data_mnist(batch_size, folder=None):
     """The training and the test batches of MNIST, of the shapes and types of `load_data_fashion_mnist`'s.
 
-    The first call fetches 12 MB into `folder`; later ones need no network. Raises ValueError for an impossible size,
-    DataError where the digits are not there and cannot be fetched.
+    The first call fetches 12 MB into `folder`, by default `lenet-course` in the user's cache; later ones need no
+    network. Raises ValueError for an impossible size, DataError where the digits are not there and cannot be fetched.
     """
     from torchvision.datasets import MNIST  # slow to import, and seldom needed
 
     batch_size = checks.whole_number("batch_size", batch_size)
-    folder = pathlib.Path(folder).expanduser()
+    try:
+        folder = user_cache() / "lenet-course" if folder is None else pathlib.Path(folder).expanduser()
+    except (OSError, RuntimeError) as error:  # a user without a home
+        raise DataError(
+            f"expected a folder to keep MNIST's digits in, got {folder} ({error}): name one, e.g. './digits'."
+        ) from error
     try:
         train, test = (MNIST(folder, train=is_train, download=True) for is_train in (True, False))
     except (RuntimeError, OSError, ValueError, http.client.HTTPException) as error:

@@ -33,6 +33,33 @@ def test_batches_as_those_of_fashion_mnist(monkeypatch):
     assert next(iter(test_iter))[1].tolist() == list(range(10))  # not shuffled
 
 
+@pytest.mark.parametrize("cache", [None, "elsewhere"])
+def test_the_digits_are_kept_where_the_user_keeps_caches(monkeypatch, tmp_path, cache):
+    asked = []
+    monkeypatch.setattr(torchvision.datasets, "MNIST", lambda root, **options: asked.append(root) or 1 / 0)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    if cache:
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / cache))
+    with pytest.raises(ZeroDivisionError):
+        load_data_mnist(32)
+    assert asked == [tmp_path / (cache or ".cache") / "lenet-course"]
+
+
+@pytest.mark.parametrize("folder", [None, "~/digits"])
+def test_a_user_without_a_home_is_asked_for_a_folder(monkeypatch, folder):
+    def nobodys(*_):
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(torchvision.datasets, "MNIST", Unplugged)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(pathlib.Path, "home", nobodys)
+    monkeypatch.setattr(pathlib.Path, "expanduser", nobodys)
+    with pytest.raises(DataError, match=f"a folder to keep MNIST's digits in, got {folder} .*home.*: name one"):
+        load_data_mnist(32, folder)
+
+
 def test_without_a_network_it_says_what_to_do(monkeypatch, tmp_path):
     monkeypatch.setattr(torchvision.datasets, "MNIST", Unplugged)
     with pytest.raises(DataError, match=r"digits are not in .* could not be fetched .*Error downloading.*: go online"):

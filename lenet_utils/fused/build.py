@@ -11,6 +11,8 @@ import shutil
 import subprocess
 import tempfile
 
+from ..files import user_cache
+
 SOURCE = pathlib.Path(__file__).with_name("lenet.c")
 FLAGS = ["-O3", "-ffp-contract=fast", "-fPIC", "-shared", "-pthread", "-Wno-psabi"]
 if platform.machine().lower() in ("x86_64", "amd64"):
@@ -50,18 +52,9 @@ def find_compiler():
         raise Declined("there is no C compiler (cc, gcc or clang) on this machine's PATH") from None
 
 
-def cache_folder():
-    """The folder for libraries in the user's cache. Raises OSError for a user without a home."""
-    try:
-        base = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
-    except RuntimeError as problem:
-        raise OSError(str(problem)) from problem
-    return pathlib.Path(base) / "lenet_utils" / "fused"
-
-
 def cached(compiler):
     """The path of the library in the cache folder; compiled first where it is not there. Raises OSError, Declined."""
-    folder, key = cache_folder(), content_key(compiler)
+    folder, key = user_cache() / "lenet_utils" / "fused", content_key(compiler)
     if not find(folder, key):
         folder.mkdir(parents=True, exist_ok=True)
         with one_at_a_time(folder / f"{key}.lock"):
