@@ -91,10 +91,14 @@ def trainable(net):
             f"expected a net with parameters to train, got {type(net).__name__} without any "
             "(were they frozen with requires_grad_(False)?)"
         )
-    if any(isinstance(p, torch.nn.UninitializedParameter) for p in net.parameters()):
+    not_lazy(net)
+
+
+def not_lazy(net):
+    if any(map(torch.nn.parameter.is_lazy, net.parameters())):
         raise ValueError(
-            "expected a net that knows the sizes of its layers, got lazy ones without weights, "
-            "which nothing can initialise: show it one batch first, net(X)"
+            "expected a net that knows the sizes of its layers, got lazy ones without weights: "
+            "show it one batch first, net(X)"
         )
 
 

@@ -1169,7 +1169,8 @@ def test_the_page_is_a_copy_and_the_net_stays_as_it_was(data):
 
 X, y = torch.zeros(3, 1, 28, 28), torch.zeros(3, dtype=torch.int64)
 WRONG = {
-    "no net": ((None, X, y), "a torch.nn.Sequential, got NoneType"),
+    "no net": ((None, X, y), "a torch.nn.Module, got NoneType"),
+    "a function": ((lenet, X, y), "a torch.nn.Module, got function: did you forget the brackets"),
     "a net of one's own": ((nn.Linear(784, 10), X, y), "whose layers can be read in their order, got Linear"),
     "no tensors": ((lenet(), X.numpy(), y), "as two tensors, got ndarray and Tensor"),
     "no channel": ((lenet(), X[:, 0], y), r"shape \(N, 1, 28, 28\).*got torch.float32 and \(3, 28, 28\)"),
@@ -1183,7 +1184,7 @@ WRONG = {
     "fewer labels": ((lenet(), X, y[:2]), r"shape \(3,\).*got torch.int64 and \(2,\)"),
     "impossible labels": ((lenet(), X, y + 10), "labels from 0 to 9.*got 10 to 10"),
     "doubles": ((lenet().double(), X, y), "float"),
-    "lazy": ((nn.Sequential(nn.Flatten(), nn.LazyLinear(10)), X, y), "run it on a batch first"),
+    "lazy": ((nn.Sequential(nn.Flatten(), nn.LazyLinear(10)), X, y), r"lazy ones .*show it one batch first, net\(X\)"),
     "maps at the end": ((nn.Sequential(nn.Conv2d(1, 2, 3)), X, y), "ends in a row of 2 to 100 scores.*Conv2d"),
 }  # fmt: skip
 

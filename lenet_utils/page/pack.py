@@ -5,6 +5,7 @@ import numbers
 
 import torch
 
+from .. import checks
 from ..data import LABELS
 from .read_net import read_net
 
@@ -36,10 +37,8 @@ def pack(net, images, labels, names, title, language):
 
 
 def check_net(net):
-    if not isinstance(net, torch.nn.Module):
-        raise ValueError(f"expected net to be a torch.nn.Sequential, got {type(net).__name__}")
-    if any(isinstance(p, torch.nn.parameter.UninitializedParameter) for p in net.parameters()):
-        raise ValueError("expected a net whose layers know their sizes, got lazy ones: run it on a batch first")
+    checks.module(net)
+    checks.not_lazy(net)
     strange = next((p for p in net.parameters() if p.dtype != torch.float32), None)
     if strange is not None:
         raise ValueError(f"expected weights of type torch.float32, got {strange.dtype}: use net.float()")
