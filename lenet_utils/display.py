@@ -43,12 +43,20 @@ def alt_text_of_words(figure):
 
 
 def png_bytes(figure):
-    """`figure` as a PNG with a palette of 256 colours: a third of the size, and notebooks keep every picture."""
+    """`figure` as a PNG."""
     from PIL import Image
 
-    drawn, small = io.BytesIO(), io.BytesIO()
+    drawn = io.BytesIO()
     figure.savefig(drawn, format="png", dpi=DPI, bbox_inches="tight", facecolor="white")
-    Image.open(drawn).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(small, format="png", optimize=True)
+    return with_palette(Image.open(drawn))
+
+
+def with_palette(picture):
+    """Pillow's `picture` as a PNG with a palette of 256 colours: a third of the size, and notebooks keep them all."""
+    from PIL import Image
+
+    small = io.BytesIO()
+    picture.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(small, format="png", optimize=True)
     return small.getvalue()
 
 

@@ -12,15 +12,12 @@ import exercise_cells
 import hand_out
 import launch_links
 import pytest
-from exercise_cells import exercises, source
+from cells import as_text, read, source
+from exercise_cells import exercises
 
 COURSE = pathlib.Path(__file__).parent.parent
 NOTEBOOKS = sorted((COURSE / "notebooks").glob("*.ipynb"))
 NBGRADER = "nbgrader==0.9.6"
-
-
-def read(path):
-    return json.loads(path.read_text("utf-8"))
 
 
 @pytest.fixture(scope="module", params=["english", "chinese"])
@@ -101,7 +98,7 @@ def test_the_results_of_an_earlier_run_can_be_left_out(tmp_path):
 def test_marking_again_changes_nothing(path):
     notebook = read(path)
     exercise_cells.mark(notebook)
-    assert json.dumps(notebook, indent=1, ensure_ascii=False) + "\n" == path.read_text("utf-8")
+    assert as_text(notebook) == path.read_text("utf-8")
 
 
 def test_what_stands_around_a_fold_stays():

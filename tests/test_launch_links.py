@@ -1,45 +1,37 @@
 """The address of the hosted course: the same in the README and in every notebook, or in none of them."""
 
-import importlib.util
 import json
 import pathlib
 import re
 import shutil
 import subprocess
 
+import launch_links
 import pytest
 
 COURSE = pathlib.Path(__file__).parent.parent
 BADGES = re.compile(r"\[!\[(Open \w+ \w+)\]\([^)]*\)\]\(([^)]*)\)")
 
 
-@pytest.fixture(scope="module")
-def tool():
-    spec = importlib.util.spec_from_file_location("launch_links", COURSE / "tools" / "launch_links.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.fixture
-def copy(tmp_path, tool):
+def copy(tmp_path):
     """A copy of the files that carry links, without links, and one notebook in a sub-folder."""
     notebooks = shutil.ignore_patterns(".ipynb_checkpoints")
     shutil.copytree(COURSE / "notebooks", tmp_path / "notebooks", ignore=notebooks)
     shutil.copy(COURSE / "README.md", tmp_path)
     (tmp_path / "notebooks" / "deeper").mkdir()
     shutil.copy(COURSE / "notebooks" / "1_reshape.ipynb", tmp_path / "notebooks" / "deeper")
-    tool.main(["--remove"], tmp_path)
+    launch_links.main(["--remove"], tmp_path)
     return tmp_path
 
 
-def test_one_protected_file_and_none_is_written(tool, tmp_path, monkeypatch):
+def test_one_protected_file_and_none_is_written(tmp_path, monkeypatch):
     texts = {tmp_path / name: "new" for name in "ab"}
     for path in texts:
         path.write_text("old")
-    monkeypatch.setattr(tool.os, "access", lambda path, mode: path != tmp_path / "b")
-    with pytest.raises(tool.Unwritten, match=r"cannot write to .*b: nothing was written"):
-        tool.write_all(texts)
+    monkeypatch.setattr(launch_links.os, "access", lambda path, mode: path != tmp_path / "b")
+    with pytest.raises(launch_links.Unwritten, match=r"cannot write to .*b: nothing was written"):
+        launch_links.write_all(texts)
     assert [path.read_text() for path in texts] == ["old", "old"]
 
 
@@ -62,14 +54,14 @@ def addresses(texts):
     return {a for cell in cells for a in re.findall(r'^COURSE = "(.*?)"', "".join(cell["source"]), re.MULTILINE)}
 
 
-def test_this_copy_says_the_same_everywhere(tool):
+def test_this_copy_says_the_same_everywhere():
     """Whatever was written last: writing it again would change no file."""
     texts = files(COURSE)
     (address,) = addresses(texts)
     repository = address.removeprefix("https://github.com/") or None
     binder = links("README.md", texts["README.md"]).get("Open on Binder", "")
     branch = (re.findall(r"/([^/?]+)\?labpath", binder) or ["main"])[0].replace("%2F", "/")
-    for path, text in tool.linked(COURSE, repository, branch).items():
+    for path, text in launch_links.linked(COURSE, repository, branch).items():
         assert path.read_text("utf-8") == text, path
 
 
@@ -79,9 +71,9 @@ def test_without_an_address_there_are_no_badges(copy):
     assert not any(links(name, text) for name, text in texts.items())
 
 
-def test_written_and_taken_out_again(tool, copy, capsys):
+def test_written_and_taken_out_again(copy, capsys):
     before = files(copy)
-    tool.main(["somebody/lenet-course"], copy)
+    launch_links.main(["somebody/lenet-course"], copy)
     assert addresses(files(copy)) == {"https://github.com/somebody/lenet-course"}
     for name, text in files(copy).items():
         path = "notebooks/0_start_here.ipynb" if name == "README.md" else name
@@ -91,21 +83,21 @@ def test_written_and_taken_out_again(tool, copy, capsys):
             + path.replace("/", "%2F"),
         }
         assert (copy / path).exists()
-    tool.main(["--remove"], copy)
+    launch_links.main(["--remove"], copy)
     assert files(copy) == before
 
 
-def test_twice_is_once(tool, copy, capsys):
-    tool.main(["somebody/lenet-course"], copy)
+def test_twice_is_once(copy, capsys):
+    launch_links.main(["somebody/lenet-course"], copy)
     once = files(copy)
-    tool.main(["somebody/lenet-course"], copy)
+    launch_links.main(["somebody/lenet-course"], copy)
     assert files(copy) == once
     assert capsys.readouterr().out.endswith(" 0 of them changed\n")
 
 
-def test_another_place_and_branch_take_over(tool, copy):
-    tool.main(["somebody/lenet-course"], copy)
-    tool.main(["other/name", "--branch", "autumn/2026"], copy)
+def test_another_place_and_branch_take_over(copy):
+    launch_links.main(["somebody/lenet-course"], copy)
+    launch_links.main(["other/name", "--branch", "autumn/2026"], copy)
     for name, text in files(copy).items():
         assert "somebody/" not in text
         assert "/gh/other/name/autumn%2F2026?" in links(name, text)["Open on Binder"]
@@ -122,10 +114,10 @@ def test_another_place_and_branch_take_over(tool, copy):
         "https://some-body@github.com/some-body/le.net/",
     ],
 )
-def test_the_default_is_origin(tool, copy, url):
+def test_the_default_is_origin(copy, url):
     subprocess.run(["git", "init", "-q", copy], check=True)
     subprocess.run(["git", "-C", copy, "remote", "add", "origin", url], check=True)
-    tool.main([], copy)
+    launch_links.main([], copy)
     assert addresses(files(copy)) == {"https://github.com/some-body/le.net"}
 
 
@@ -140,13 +132,13 @@ def test_the_default_is_origin(tool, copy, url):
         "https://evil.example/github.com/a/b",
     ],
 )
-def test_no_origin_on_github(tool, copy, url):
+def test_no_origin_on_github(copy, url):
     subprocess.run(["git", "init", "-q", copy], check=True)
     if url:
         subprocess.run(["git", "-C", copy, "remote", "add", "origin", url], check=True)
     before = files(copy)
     with pytest.raises(SystemExit, match="give OWNER/NAME"):
-        tool.main([], copy)
+        launch_links.main([], copy)
     assert files(copy) == before
 
 
@@ -154,17 +146,17 @@ def test_no_origin_on_github(tool, copy, url):
     "wrong",
     ["somebody", "a/b/c", "some body/x", "-x/y", "a/..", 'a/b"; rm', "https://github.com/a/b", "a--b/c", "a/b\n", ""],
 )
-def test_a_name_that_cannot_be(tool, copy, wrong):
+def test_a_name_that_cannot_be(copy, wrong):
     before = files(copy)
     with pytest.raises(SystemExit, match="expected OWNER/NAME"):
-        tool.main(["--", wrong], copy)
+        launch_links.main(["--", wrong], copy)
     assert files(copy) == before
 
 
 @pytest.mark.parametrize("wrong", ["", "a b", "../x", "a..b", 'x"y'])
-def test_a_branch_that_cannot_be(tool, copy, wrong):
+def test_a_branch_that_cannot_be(copy, wrong):
     with pytest.raises(SystemExit, match="branch"):
-        tool.main(["a/b", f"--branch={wrong}"], copy)
+        launch_links.main(["a/b", f"--branch={wrong}"], copy)
     assert addresses(files(copy)) == {""}
 
 
@@ -187,17 +179,17 @@ def no_title(copy):
 
 
 @pytest.mark.parametrize("spoil", [no_readme_spot, no_set_up_cell, no_title])
-def test_all_or_nothing(tool, copy, spoil):
+def test_all_or_nothing(copy, spoil):
     path = spoil(copy)
     before = files(copy)
     with pytest.raises(SystemExit, match="nothing was written") as stopped:
-        tool.main(["a/b"], copy)
+        launch_links.main(["a/b"], copy)
     assert path.name in str(stopped.value)
     assert files(copy) == before
     assert not list(copy.glob(".links-*"))
 
 
-def test_a_disk_that_is_full(tool, copy, monkeypatch):
+def test_a_disk_that_is_full(copy, monkeypatch):
     before = files(copy)
     write = pathlib.Path.write_text
 
@@ -208,5 +200,5 @@ def test_a_disk_that_is_full(tool, copy, monkeypatch):
 
     monkeypatch.setattr(pathlib.Path, "write_text", full_after_two)
     with pytest.raises(SystemExit, match="No space left"):
-        tool.main(["a/b"], copy)
+        launch_links.main(["a/b"], copy)
     assert files(copy) == before

@@ -7,6 +7,7 @@ import re
 
 import pytest
 import slides
+from cells import read, source, tags
 from exercise_cells import HEADING, exercises
 from nbval.plugin import comment_markers, metadata_tags
 
@@ -66,24 +67,12 @@ def with_folder(path):
     return f"{path.parent.name}/{path.stem}"
 
 
-def read(path):
-    return json.loads(path.read_text(encoding="utf-8"))
-
-
 def cells(notebook, kind):
     return [cell for cell in notebook["cells"] if cell["cell_type"] == kind]
 
 
-def source(cell):
-    return "".join(cell["source"])
-
-
 def outputs(notebook):
     return [output for cell in cells(notebook, "code") for output in cell["outputs"]]
-
-
-def tags(cell):
-    return set(cell["metadata"].get("tags", []))
 
 
 def unknown_markers(notebook):

@@ -11,12 +11,11 @@ digest stands in its last line.
 import argparse
 import collections
 import hashlib
-import json
-import os
 import pathlib
 import re
 import sys
 
+from cells import as_text, read, source, write
 from markdown_it import MarkdownIt
 
 ENGLISH = pathlib.Path(__file__).parent.parent / "notebooks"
@@ -39,10 +38,6 @@ MARKS = {
 WRITTEN = re.compile(r"<!-- (.+?) -->\n(.*?)<!-- end of \1 -->", re.DOTALL)  # by benchmarks
 DIGEST = re.compile(r"<!-- english: (\w+) -->\n?")
 MARKDOWN = MarkdownIt("commonmark").enable("table")
-
-
-def source(cell):
-    return "".join(cell["source"])
 
 
 def digest(text):
@@ -186,18 +181,6 @@ def faults_of_guide(english, chinese):
     yield from faults_of_text(english, DIGEST.sub("", WRITTEN.sub("", chinese)))
 
 
-def read(path):
-    return json.loads(path.read_text("utf-8"))
-
-
-def write(path, text):
-    if not path.exists() or path.read_text("utf-8") != text:
-        path.parent.mkdir(exist_ok=True)
-        beside = path.with_suffix(".unfinished")  # a full disk, or a Stop, leaves the translation as it was
-        beside.write_text(text, encoding="utf-8")
-        os.replace(beside, path)
-
-
 def bring_notebook(english, chinese, done):
     """Bring one notebook in step, on the disk; returns its faults. `done`: its texts are translated."""
     english, before = read(english), read(chinese) if chinese.exists() else {"cells": []}
@@ -206,7 +189,8 @@ def bring_notebook(english, chinese, done):
     ]
     ours = in_step(english, before)
     ours = with_digests(english, ours) if done else ours
-    write(chinese, json.dumps(ours, indent=1, ensure_ascii=False) + "\n")
+    chinese.parent.mkdir(exist_ok=True)
+    write(chinese, as_text(ours))
     return gone + list(faults(english, ours))
 
 

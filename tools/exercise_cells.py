@@ -9,9 +9,10 @@ exercises here.
 
 import argparse
 import dataclasses
-import json
 import pathlib
 import re
+
+from cells import as_text, read, source, tags, write
 
 FOLDER = pathlib.Path(__file__).parent.parent / "notebooks"
 HEADING = re.compile(r"### (\d+)\. (\w+)(?:: |\uff1a)(.+)")  # the second colon is the Chinese one
@@ -40,14 +41,6 @@ class Exercise:
     def solution(self):
         """The code that replaces the stub."""
         return CODE.search(source(self.fold))[1]
-
-
-def source(cell):
-    return "".join(cell["source"])
-
-
-def tags(cell):
-    return set(cell["metadata"].get("tags", []))
 
 
 def exercises(notebook):
@@ -91,10 +84,14 @@ def points(task):
     return 2 if task.kind == "Write" else 1
 
 
-if __name__ == "__main__":
+def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("notebooks", nargs="*", type=pathlib.Path, help="by default all")
     for path in parser.parse_args().notebooks or sorted(FOLDER.glob("*.ipynb")):
-        notebook = json.loads(path.read_text(encoding="utf-8"))
+        notebook = read(path)
         mark(notebook)
-        path.write_text(json.dumps(notebook, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        write(path, as_text(notebook))
+
+
+if __name__ == "__main__":
+    main()

@@ -9,14 +9,14 @@ The folder has to be new or empty, so nobody's work is overwritten; and it appea
 """
 
 import argparse
-import json
 import pathlib
 import re
 import shutil
 import sys
 import tempfile
 
-from exercise_cells import exercises, source
+from cells import as_text, read, source, write
+from exercise_cells import exercises
 from launch_links import NOTEBOOK_SPOT
 
 NOTEBOOKS = pathlib.Path(__file__).parent.parent / "notebooks"
@@ -93,14 +93,14 @@ def written(folder, notebooks, nbgrader, clear):
     """Write the notebooks of a folder into the empty `folder`. Raises ValueError where an exercise is incomplete."""
     paths = sorted(notebooks.glob("*.ipynb"))
     for path in paths:
-        notebook = without_badges(json.loads(path.read_text(encoding="utf-8")))
+        notebook = without_badges(read(path))
         exercises(notebook)
         target = folder / "source" / path.stem / path.name if nbgrader else folder / path.name
         target.parent.mkdir(parents=True, exist_ok=True)
         notebook = for_nbgrader(notebook) if nbgrader else without_folds(notebook)
         notebook = relinked(notebook, [path.name for path in paths], nbgrader)
         notebook = cleared(notebook) if clear else notebook
-        target.write_text(json.dumps(notebook, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        write(target, as_text(notebook))
     if nbgrader:
         (folder / "nbgrader_config.py").write_text(NBGRADER_CONFIG, encoding="utf-8")
 

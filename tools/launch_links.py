@@ -16,6 +16,8 @@ import sys
 import tempfile
 from urllib.parse import quote
 
+from cells import as_text, source, tags
+
 COURSE = pathlib.Path(__file__).parent.parent
 START = "notebooks/0_start_here.ipynb"
 README_SPOT = re.compile(r"(?<=<!-- launch links -->\n).*?(?=<!-- end of launch links -->)", re.DOTALL)
@@ -64,15 +66,11 @@ def linked_notebook(text, repository, branch, path):
     line = badges(repository, branch, path)
     edit(first, NOTEBOOK_SPOT, lambda found: found["title"] + (f"\n{line}" if line else ""), path)
     edit(setup, ADDRESS_SPOT, lambda _: f'COURSE = "{address(repository)}"', path)
-    return json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
-
-
-def tags(cell):
-    return cell["metadata"].get("tags", [])
+    return as_text(notebook)
 
 
 def edit(cell, spot, new, path):
-    cell["source"] = replace_once(spot, new, "".join(cell["source"]), path).splitlines(keepends=True)
+    cell["source"] = replace_once(spot, new, source(cell), path).splitlines(keepends=True)
 
 
 def linked(course, repository, branch):

@@ -4,21 +4,27 @@ It shows the network that travels with the course and the first test images. Nee
 """
 
 import argparse
+import io
 import pathlib
 import shutil
+import sys
 import tempfile
 
 from PIL import Image
 from playwright.sync_api import sync_playwright
 
 import lenet_utils as d2l
+from lenet_utils.display import with_palette
 
 PICTURE = pathlib.Path(__file__).parent.parent / "pictures" / "live_page.png"
 IMAGES = 24
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
 def main():
-    program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))))
+    program = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if program is None:
+        sys.exit(f"expected a browser on the PATH, {' or '.join(BROWSERS)}, got none: install Chromium or Chrome")
     X, y = next(iter(d2l.load_data_fashion_mnist(IMAGES)[1]))
     PICTURE.parent.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
@@ -27,9 +33,9 @@ def main():
         page = browser.new_page(viewport={"width": 1280, "height": 900}, color_scheme="light")
         page.goto(page_file.as_uri())
         page.wait_for_timeout(1000)
-        page.screenshot(path=PICTURE, full_page=True)
+        drawn = page.screenshot(full_page=True)
         browser.close()
-    Image.open(PICTURE).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(PICTURE, optimize=True)
+    PICTURE.write_bytes(with_palette(Image.open(io.BytesIO(drawn))))
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ import re
 
 import nbclient
 import nbformat
+from cells import write
 from PIL import Image
 
 FOLDER = pathlib.Path(__file__).parent.parent / "notebooks"
@@ -29,7 +30,7 @@ def run(path):
     for cell in notebook.cells:
         tidy(cell)
     nbformat.validate(notebook)
-    path.write_text(nbformat.writes(notebook) + "\n", encoding="utf-8")
+    write(path, nbformat.writes(notebook) + "\n")
 
 
 def tidy(cell):
@@ -61,9 +62,10 @@ def joined(outputs):
 
 def with_palette(encoded):
     """A PNG, in base64, with 256 colours, or as it was where that is smaller."""
-    picture, packed = Image.open(io.BytesIO(base64.b64decode(encoded))), io.BytesIO()
-    picture.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(packed, format="png", optimize=True)
-    return min(base64.b64encode(packed.getvalue()).decode(), encoded, key=len)
+    from lenet_utils import display  # not above: it loads PyTorch, which --help and a failing cell do not need
+
+    packed = display.with_palette(Image.open(io.BytesIO(base64.b64decode(encoded))))
+    return min(base64.b64encode(packed).decode(), encoded, key=len)
 
 
 if __name__ == "__main__":

@@ -8,18 +8,15 @@ references stay out. Markdown cells are split where a heading stands inside, sin
 import argparse
 import hashlib
 import itertools
-import json
 import pathlib
 import re
+
+from cells import as_text, read, source, tags, write
 
 FOLDER = pathlib.Path(__file__).parent.parent / "notebooks"
 HEADING = re.compile(r"^(?=#{1,2} )", re.MULTILINE)
 FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)  # in which # begins a comment
 LEFT_OUT = ("<details>", "## References")  # how cells begin that nobody would show
-
-
-def source(cell):
-    return "".join(cell["source"])
 
 
 def split(cell):
@@ -49,7 +46,7 @@ def slide_type(cell):
             return "skip"
         return "slide" if HEADING.match(source(cell)) else "subslide"
     folded = cell["metadata"].get("jupyter", {}).get("source_hidden")  # a deck would show the code
-    return "skip" if folded or "setup" in cell["metadata"].get("tags", []) else "fragment"
+    return "skip" if folded or "setup" in tags(cell) else "fragment"
 
 
 def with_slides(notebook):
@@ -63,8 +60,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("notebooks", nargs="*", type=pathlib.Path, help="by default all")
     for path in parser.parse_args().notebooks or sorted(FOLDER.glob("*.ipynb")):
-        notebook = with_slides(json.loads(path.read_text("utf-8")))
-        path.write_text(json.dumps(notebook, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        write(path, as_text(with_slides(read(path))))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,37 @@
+"""What the tools share: a notebook's cells, and files that are written whole or not at all."""
+
+import json
+import os
+import shutil
+
+
+def source(cell):
+    return "".join(cell["source"])
+
+
+def tags(cell):
+    return set(cell["metadata"].get("tags", []))
+
+
+def read(path):
+    """The notebook at `path`, as a dict."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def as_text(notebook):
+    """The dict `notebook` as Jupyter writes it."""
+    return json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
+
+
+def write(path, text):
+    """Write `text` to the file `path`, unless it says so already; a full disk, or a Stop, leaves it as it was."""
+    if path.exists() and path.read_text(encoding="utf-8") == text:
+        return
+    beside = path.with_suffix(".unfinished")
+    try:
+        beside.write_text(text, encoding="utf-8")
+        if path.exists():
+            shutil.copymode(path, beside)
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
