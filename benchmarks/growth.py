@@ -6,7 +6,6 @@ likeness, on the first images of the training set. Tests are left out. Settings 
 
 import argparse
 import json
-import os
 import statistics
 import time
 
@@ -15,7 +14,7 @@ import machine
 README = machine.RESULTS.parent / "README.md"
 NUMBERS = machine.RESULTS / "growth.json"
 PICTURE = machine.RESULTS / "growth.png"
-CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+CORES = machine.cores()
 USUAL = {"batch": 256, "images": 60_000, "cores": CORES}
 SWEEPS = {
     "batch": [16, 64, 256, 1024, 4096, 16_384],

@@ -20,7 +20,7 @@ def describe():
 
     return {
         "cpu": cpu_model(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": cores(),
         "threads": torch.get_num_threads(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "system": platform.system(),
@@ -30,6 +30,16 @@ def describe():
         "numpy": numpy.__version__,
         "date": datetime.date.today().isoformat(),
     }
+
+
+def describe_without_threads():
+    """`describe()` where the number of threads stands in every run: it changes the last digits."""
+    return {name: value for name, value in describe().items() if name != "threads"}
+
+
+def cores():
+    """The cores that this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
 def cpu_model():
@@ -109,10 +119,15 @@ def measure_afresh(script, *arguments, folder=None, **more):
 
 
 def save(path, results):
-    """Write `results` as JSON, a line for each item of a list; a reader sees the old file or the new one."""
+    """Write `results` as JSON, a line for each item of a list."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    write(path, as_json(results))
+
+
+def write(path, text):
+    """Write `text` to the file `path`; a reader, or a full disk, sees the old file or the new one."""
     unfinished = path.with_suffix(".unfinished")
-    unfinished.write_text(as_json(results))
+    unfinished.write_text(text, encoding="utf-8")
     os.replace(unfinished, path)
 
 
@@ -139,7 +154,7 @@ def write_between(path, mark, text):
         )
     before, _, rest = page.partition(marks[0])
     after = rest.partition(marks[1])[2]
-    path.write_text(f"{before}<!-- {mark} -->\n{text}\n<!-- end of {mark} -->{after}", encoding="utf-8")
+    write(path, f"{before}<!-- {mark} -->\n{text}\n<!-- end of {mark} -->{after}")
 
 
 def as_json(results):

@@ -95,7 +95,7 @@ def train(name, make_net, recipe, seed, batch_size, validation, test=True):
     torch.manual_seed(seed)
     if validation:
         train_iter, val_iter = modern.load_data_with_validation(batch_size)
-        val_iter.batch_size = 500
+        val_iter = val_iter.but(batch_size=500)
     else:
         train_iter, val_iter = d2l.load_data_fashion_mnist(batch_size)[0], None
     net = make_net()
@@ -120,11 +120,6 @@ def train(name, make_net, recipe, seed, batch_size, validation, test=True):
     return result, run
 
 
-def this_machine():
-    """Its description without the number of threads, which stands in every run."""
-    return {name: value for name, value in machine.describe().items() if name != "threads"}
-
-
 @contextlib.contextmanager
 def locked(path):
     """Within it no other process of this script reads or writes `path`."""
@@ -143,7 +138,7 @@ def keep(path, result, notes):
     with locked(path):
         runs = [*read(path), result]
         runs.sort(key=lambda run: order.index(run["name"]) if run["name"] in order else len(order))
-        machine.save(path, {"machine": this_machine(), **notes, "runs": runs})
+        machine.save(path, {"machine": machine.describe_without_threads(), **notes, "runs": runs})
 
 
 def is_done(path, name, seed, lr):
@@ -227,7 +222,7 @@ def measure_seconds(rounds=3):
                 result, _ = train(name, make_net, once, SEED_OF_RATES, batch_size, validation, test=False)
                 runs.append({key: result[key] for key in ("name", "seconds", "cpu_seconds", "threads")})
                 print(runs[-1], flush=True)
-    machine.save(path, {"machine": this_machine(), "runs": runs})
+    machine.save(path, {"machine": machine.describe_without_threads(), "runs": runs})
 
 
 def table(names_of):

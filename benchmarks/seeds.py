@@ -14,20 +14,14 @@ import machine
 import torch
 
 import lenet_utils as d2l
+from lenet_utils import plateau
 
 RUNS, PICTURE = machine.RESULTS / "seeds.json", machine.RESULTS / "seeds.png"
 CHANCE = 0.1  # ten classes, as many images of each
 PLATEAU = 0.15  # an epoch that ends below it has learned next to nothing
 
 
-def note_net():
-    """The study note's network: `lenet()` without the sigmoid between the last two linear layers."""
-    net = d2l.lenet()
-    del net[-2]
-    return net
-
-
-VARIANTS = {"lenet": d2l.lenet, "note": note_net}
+VARIANTS = {"lenet": d2l.lenet, "note": plateau.note_lenet}
 NAMES = {"lenet": "lenet()", "note": "the note's network"}
 
 
@@ -53,11 +47,6 @@ def train(variant, seed, train_iter, test_iter, num_epochs=10, lr=0.9):
     }
 
 
-def this_machine():
-    """Its description without the number of threads, which stands in every run: it changes the last digits."""
-    return {name: value for name, value in machine.describe().items() if name != "threads"}
-
-
 def measure(seeds):
     train_iter, test_iter = d2l.load_data_fashion_mnist(batch_size=256)
     runs = machine.finished_runs(RUNS)
@@ -67,7 +56,7 @@ def measure(seeds):
             if (variant, seed) not in done:
                 print(f"{NAMES[variant]}, seed {seed}:", flush=True)
                 runs.append(train(variant, seed, train_iter, test_iter))
-                machine.save(RUNS, {"machine": this_machine(), "runs": runs})
+                machine.save(RUNS, {"machine": machine.describe_without_threads(), "runs": runs})
 
 
 def runs_of(variant):

@@ -64,6 +64,19 @@ def test_a_page_gets_its_part_and_keeps_the_rest(tmp_path):
     assert page.read_text() == "# A\n<!-- x -->\nnew\n<!-- end of x -->\n\n# B\n"
 
 
+def test_a_disk_that_is_full_leaves_the_page_as_it_was(tmp_path, monkeypatch):
+    def full(path, text, **_):
+        path.write_bytes(text[:5].encode())
+        raise OSError(28, "No space left on device")
+
+    page = tmp_path / "page.md"
+    page.write_text("# A\n<!-- x -->\nold\n<!-- end of x -->\n")
+    monkeypatch.setattr(pathlib.Path, "write_text", full)
+    with pytest.raises(OSError, match="No space left"):
+        machine.write_between(page, "x", "new")
+    assert page.read_text() == "# A\n<!-- x -->\nold\n<!-- end of x -->\n"
+
+
 @pytest.mark.parametrize("text", ["# A\n<!-- x -->\nold\n\n# B\n", "# A\nold\n<!-- end of x -->\n", "# A\n"])
 def test_a_page_without_its_marks_is_left_alone(tmp_path, text):
     page = tmp_path / "page.md"
