@@ -2,18 +2,13 @@
 
 PyTorch's own launcher `torchrun` starts the processes, on one machine or on many, and starts them again when one of
 them dies; with `--checkpoint` they then go on where they were. Without torchrun it is the same training by one process.
+In a notebook, `parallel.Torchrun` starts it.
 """
 
 import argparse
-import contextlib
 import os
-import pathlib
-import re
-import signal
-import subprocess
 import sys
 import threading
-import time
 
 import torch
 from torch.distributed import DistError
@@ -22,6 +17,7 @@ from . import checks
 from .checkpoint import Checkpoint, CheckpointError
 from .data import Batches, read_split
 from .files import DataError
+from .launch import Torchrun  # noqa: F401 - notebooks find it here, beside what it starts
 from .model import lenet
 from .resume import train
 from .team import join, leave
@@ -106,89 +102,6 @@ def data(batch_size, images=None):
     # Only these are unpacked: each process has its own copy, and notebook 7 starts several beside its own.
     train_iter = Batches(*read_split("train", images), batch_size, shuffle=True)
     return train_iter, Batches(*read_split("t10k", tests), batch_size)
-
-
-class Torchrun:
-    """`torchrun` with `processes` processes of this module, as a program beside this one; iterate over what it prints.
-
-    `arguments` are those of this module. On leaving `with`, for whatever reason, none of its processes is left.
-
-    >>> with Torchrun(2, "--epochs=1", max_restarts=3) as lines:  # doctest: +SKIP
-    ...     for line in lines:
-    ...         print(line)
-    """
-
-    def __init__(self, processes, *arguments, max_restarts=0, module="lenet_utils.parallel", **environment):
-        self.command = [
-            sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={processes}",
-            f"--max-restarts={max_restarts}", "--monitor-interval=0.2",
-            # Not --standalone: it asks the network for this machine's name, which an unplugged one may not know.
-            "--rdzv-backend=c10d", "--rdzv-endpoint=127.0.0.1:0", "--local-addr=127.0.0.1",
-            "--module", module, "--tied", *map(str, arguments),
-        ]  # fmt: skip
-        folders = [str(folder) for folder in sys.path if folder]
-        threads = str(share_of_cores(processes))
-        self.environment = os.environ | {"OMP_NUM_THREADS": threads, "PYTHONPATH": os.pathsep.join(folders)}
-        self.environment |= environment
-
-    def __enter__(self):
-        if os.name != "posix":
-            raise NotImplementedError(
-                "torchrun cannot share work between processes on Windows, where PyTorch lacks the store (libuv) that "
-                "it asks for: use the Windows Subsystem for Linux, or read on without running this"
-            )
-        self.running = subprocess.Popen(
-            self.command, env=self.environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT, text=True, start_new_session=True,
-        )  # fmt: skip
-        return self
-
-    def __iter__(self):
-        for line in self.running.stdout:
-            # torchrun's own lines begin with a letter, the time, and a place in its source.
-            yield re.sub(r"^[IWE]\d{4} [\d:.]+ \d+ \S+\] (.*?)( of binary: .*)?$", r"torchrun: \1", line.rstrip("\n"))
-        self.running.wait()
-
-    def wait_until(self, condition):
-        """Wait until `condition()` holds. Raises RuntimeError where the training is over first."""
-        while not condition():
-            if self.running.poll() is not None:
-                raise RuntimeError("the training was over too early: begin again in a fresh folder, with more to do")
-            time.sleep(0.01)
-
-    def workers(self):
-        """The process ids of the training processes that are running now."""
-        return sorted(pid for pid, parent in processes_and_parents() if parent == self.running.pid)
-
-    def __exit__(self, *_):
-        """The processes may save, and end; whoever has not after 15 seconds is ended."""
-        workers = []
-        try:
-            workers = self.workers()
-            if self.running.poll() is None:
-                self.running.terminate()  # torchrun hands it on to its workers
-                self.running.wait(15)
-        except subprocess.TimeoutExpired:
-            pass
-        finally:  # also when Stop is pressed again
-            self.running.stdin.close()  # to each worker the sign to end at once, with or without torchrun
-            self.running.kill()
-            for worker in workers:  # and those that hang
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(worker, signal.SIGKILL)
-            self.running.stdout.close()
-            self.running.wait()
-
-
-def processes_and_parents():
-    """`(process id, its parent's)` of everything that runs: from /proc on Linux, where `ps` may be missing."""
-    if os.path.exists("/proc/self/stat"):
-        for stat in pathlib.Path("/proc").glob("[0-9]*/stat"):
-            with contextlib.suppress(OSError):  # it has ended meanwhile
-                yield int(stat.parent.name), int(stat.read_text().rpartition(")")[2].split()[1])
-    else:
-        listed = subprocess.run(["ps", "-eo", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
-        yield from (tuple(map(int, line.split())) for line in listed.splitlines())
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from lenet_utils.checkpoint import Checkpoint
-from lenet_utils.parallel import Torchrun
+from lenet_utils.launch import Torchrun
 
 pytestmark = [
     pytest.mark.doors,

@@ -18,10 +18,10 @@ import pytest
 import torch
 from torch import distributed, nn
 
-from lenet_utils import files, lenet, parallel, resume, team, train
+from lenet_utils import files, launch, lenet, parallel, resume, team, train
 from lenet_utils.checkpoint import Checkpoint
 from lenet_utils.data import Batches
-from lenet_utils.parallel import Torchrun
+from lenet_utils.launch import Torchrun
 from lenet_utils.team import Team
 from lenet_utils.threads import share_of_cores
 
@@ -415,10 +415,10 @@ def test_a_device_that_not_all_can_have_is_refused(place, wanted):
 def test_the_processes_are_found_with_and_without_proc(monkeypatch):
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
         pairs = {(child.pid, os.getpid())}
-        assert pairs <= set(parallel.processes_and_parents())
+        assert pairs <= set(launch.processes_and_parents())
         if shutil.which("ps"):
-            monkeypatch.setattr(parallel.os.path, "exists", lambda path: False)
-            assert pairs <= set(parallel.processes_and_parents())
+            monkeypatch.setattr(launch.os.path, "exists", lambda path: False)
+            assert pairs <= set(launch.processes_and_parents())
 
 
 def test_each_process_gets_its_share_of_the_cores():
@@ -428,7 +428,7 @@ def test_each_process_gets_its_share_of_the_cores():
 
 def test_windows_is_told_in_one_sentence(monkeypatch):
     two = Torchrun(2)
-    monkeypatch.setattr(parallel.os, "name", "nt")
+    monkeypatch.setattr(launch.os, "name", "nt")
     with pytest.raises(NotImplementedError, match="cannot share work between processes on Windows"), two:
         pass
 
