@@ -125,7 +125,7 @@ def save(path, results):
 
 
 def write(path, text):
-    """Write `text` to the file `path`; a reader, or a full disk, sees the old file or the new one."""
+    """Write `text` to the file `path`: a reader sees the old file or the new one, also where the disk is full."""
     unfinished = path.with_suffix(".unfinished")
     unfinished.write_text(text, encoding="utf-8")
     os.replace(unfinished, path)
