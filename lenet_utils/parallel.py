@@ -2,7 +2,7 @@
 
 PyTorch's own launcher `torchrun` starts the processes, on one machine or on many, and starts them again when one of
 them dies; with `--checkpoint` they then go on where they were. Without torchrun it is the same training by one process.
-In a notebook, `parallel.Torchrun` starts it.
+In a notebook, `launch.Torchrun` starts it.
 """
 
 import argparse
@@ -17,7 +17,6 @@ from . import checks
 from .checkpoint import Checkpoint, CheckpointError
 from .data import Batches, read_split
 from .files import DataError
-from .launch import Torchrun  # noqa: F401 - notebooks find it here, beside what it starts
 from .model import lenet
 from .resume import train
 from .team import join, leave

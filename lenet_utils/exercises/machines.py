@@ -7,7 +7,7 @@ import re
 import torch
 from torch.nn import functional as F
 
-from .. import parallel
+from .. import launch
 from ..model import lenet
 from .ask import as_number
 from .engine import Wrong, attempt, exercise
@@ -193,14 +193,14 @@ def pass_on(lists, r, part, add):
     "7.5",
     hints=(
         "The cell above that starts two processes needs one number changed. And `lines` can be made a list.",
-        "`parallel.Torchrun` takes 3 and the options `--images`, `--epochs` and, as three processes seldom have three "
+        "`launch.Torchrun` takes 3 and the options `--images`, `--epochs` and, as three processes seldom have three "
         "GPUs, `--device=cpu`. Inside the `with`, `list(lines)` keeps what is printed.",
     ),
 )
 def three_workers(lines):
     if isinstance(lines, str):
         raise Wrong("That is one text. Keep the lines as they come, one by one.")
-    if isinstance(lines, parallel.Torchrun):
+    if isinstance(lines, launch.Torchrun):
         raise Wrong("That is the launcher and not what it printed, which is gone when its `with` ends.")
     if not hasattr(lines, "__iter__"):
         raise Wrong(f"A list of the printed lines is asked for, and that is of the type `{type(lines).__name__}`.")

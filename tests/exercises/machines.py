@@ -97,7 +97,7 @@ WRONG = {
         ("my_lines = ['training on cpu with 2 processes', 'loss 1.0, train acc 0.5']", "not with three"),
         ("my_lines = ['training on cpu with 3 processes', 'epoch 0.2']", "come to its end"),
         ("my_lines = 3", "of the type `int`"),
-        ("my_lines = parallel.Torchrun(3, '--images=3000')", "the launcher"),
+        ("my_lines = launch.Torchrun(3, '--images=3000')", "the launcher"),
         ("my_lines = ['training on cpu with 3 processes', 'epoch 1.40, train', 'loss 1.0, train']", "to be one epoch"),
     ],
 }
