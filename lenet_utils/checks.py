@@ -47,9 +47,12 @@ def image_size(resize):
 def shape(given):
     """`given` as a shape; a tensor counts for its own."""
     try:
-        return given.shape if torch.is_tensor(given) else torch.Size(given)
+        found = given.shape if torch.is_tensor(given) else torch.Size(given)
     except TypeError as error:
         raise ValueError(f"expected a shape, e.g. (1, 1, 28, 28), or a tensor of one, got {brief(given)}") from error
+    if any(size < 0 for size in found):
+        raise ValueError(f"expected a shape without negative sizes, e.g. (1, 1, 28, 28), got {tuple(found)}")
+    return found
 
 
 def class_numbers(labels, num_classes):
