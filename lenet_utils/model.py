@@ -104,8 +104,7 @@ def trace_shapes(net, layers, input_shape):
     parameter = next(net.parameters(), torch.empty(0))
     hooks = [layer.register_forward_hook(note) for layer in layers]
     try:
-        own = [parameter.device] if parameter.is_cuda else []  # all GPUs would have to wake up otherwise
-        with evaluation_mode(net), torch.no_grad(), torch.random.fork_rng(devices=own):
+        with evaluation_mode(net), torch.no_grad(), random_state_kept(parameter.device):
             net(torch.zeros(checks.shape(input_shape), device=parameter.device, dtype=parameter.dtype))
     finally:
         for hook in hooks:
@@ -123,6 +122,11 @@ def evaluation_mode(net):
     finally:
         for module, mode in modes:
             module.training = mode
+
+
+def random_state_kept(device):
+    """Around work on `device` that draws random numbers: after it, the random states are what they were before."""
+    return torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])  # by default all GPUs wake up
 
 
 @dataclasses.dataclass(frozen=True)

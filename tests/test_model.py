@@ -10,7 +10,7 @@ from torch import nn
 
 from lenet_utils import Reshape, layer_table, lenet, print_layer_shapes
 from lenet_utils.lenet5 import lenet5
-from lenet_utils.model import evaluation_mode
+from lenet_utils.model import evaluation_mode, random_state_kept
 
 # Reshape
 
@@ -497,6 +497,12 @@ def test_the_table_wakes_no_gpu_that_the_net_is_not_on(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     layer_table(lenet())
+
+
+@pytest.mark.parametrize(("name", "kept"), [("cpu", []), ("cuda:1", [torch.device("cuda:1")])])
+def test_random_states_are_kept_of_one_gpu_at_most(monkeypatch, name, kept):
+    monkeypatch.setattr(torch.random, "fork_rng", lambda devices: devices)
+    assert random_state_kept(torch.device(name)) == kept
 
 
 def test_sizes_of_a_pooling_may_be_lists():

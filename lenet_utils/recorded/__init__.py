@@ -15,6 +15,7 @@ import torch
 from .. import checks, train
 from ..data import Batches
 from ..fused.build import Declined
+from ..model import evaluation_mode, random_state_kept
 
 MOST_STEPS = 64  # in one recording: enough for its call to cost nothing, and few enough to record in a moment
 
@@ -168,7 +169,7 @@ class Player:
 
     def look_at_labels(self, steps):
         """Raises ValueError for labels that the network has no output for: a GPU would not say what is wrong."""
-        with train.evaluation_mode(self.net), torch.no_grad():
+        with evaluation_mode(self.net), torch.no_grad():
             X, y = steps.batches.pick(steps.batches.labels.new_zeros(1))
             y_hat = checks.forward(self.net, X)
             checks.logits(y_hat, y)
@@ -217,7 +218,7 @@ def as_it_was(net, device):
     tensors = [*net.parameters(), *net.buffers()]
     kept = [tensor.detach().clone() for tensor in tensors]
     try:
-        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        with random_state_kept(device):
             yield
     finally:
         with torch.no_grad():
