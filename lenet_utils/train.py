@@ -257,7 +257,7 @@ def train_ch6(
 def train_epoch(net, train_iter, optimizer, device, history, animator, stop):
     """One pass over `train_iter`. Returns mean loss, accuracy, images seen, and seconds."""
     epoch, num_batches = len(history), len(train_iter)
-    draw_every = -(-num_batches // 5)  # rounded up: at most five points an epoch
+    draw_every = batches_between_points(num_batches)
     sums = Accumulator(4)  # loss x images, correct, images, batches whose loss was a number
     marks = []  # where a point of the curve will be, and what the sums were there
     net.train()
@@ -277,18 +277,18 @@ def train_epoch(net, train_iter, optimizer, device, history, animator, stop):
         # The loss is a mean over N; weight it by N, as the last batch may be smaller.
         sums.add(loss * y.numel(), count_correct(y_hat, y), y.numel(), loss.isfinite())
         if i % draw_every == 0 or i == num_batches:
-            marks.append((i, copy.copy(sums)))
+            marks.append((i, copy.copy(sums)))  # shallow is enough: add makes a new list
             if device.type == "cpu" or timer.stop() > PATIENCE:
                 add_points(marks, num_batches, history, animator)
     add_points(marks, num_batches, history, animator)  # waits for the GPU; in a short epoch nothing has since batch 1
-    loss_sum, correct, seen, finite = sums
-    if not seen:
-        raise ValueError(f"expected train_iter to give batches in every epoch, got none in epoch {epoch + 1}")
-    check_loss(loss_sum, finite, num_batches, history)  # again: there may have been fewer batches than announced
-    return loss_sum / seen, correct / seen, int(seen), timer.stop()
+    return *epoch_means(sums, num_batches, history), timer.stop()
 
 
 PATIENCE = 1.0  # seconds: when an epoch takes longer, a curve that moves is worth a wait for the GPU
+
+
+def batches_between_points(num_batches):
+    return -(-num_batches // 5)  # rounded up: at most five points an epoch
 
 
 def add_points(marks, num_batches, history, animator):
@@ -299,6 +299,15 @@ def add_points(marks, num_batches, history, animator):
         if animator:
             animator.add(history.points[-1][0], (*history.points[-1][1:], None))
     marks.clear()
+
+
+def epoch_means(sums, num_batches, history):
+    """Mean loss, accuracy and images seen, of an epoch's four sums. Raises ValueError for no images; `Diverged`."""
+    loss_sum, correct, seen, finite = sums  # waits for the GPU
+    if not seen:
+        raise ValueError(f"expected train_iter to give batches in every epoch, got none in epoch {len(history) + 1}")
+    check_loss(loss_sum, finite, num_batches, history)  # again: there may have been fewer batches than announced
+    return loss_sum / seen, correct / seen, int(seen)
 
 
 def check_loss(loss_sum, finite, num_batches, history):

@@ -36,8 +36,8 @@ def fuse(net, lr, device):
 
 def train_epoch(kernel, net, train_iter, optimizer, device, history, animator, stop):
     """As `train.train_epoch`; the step that the kernel takes stands for the `optimizer`'s."""
-    epoch, num_batches = len(history), len(train_iter)
-    draw_every = -(-num_batches // 5)  # rounded up: at most five points an epoch
+    num_batches = len(train_iter)
+    draw_every = train.batches_between_points(num_batches)
     sums = train.Accumulator(4)  # loss x images, correct, images, batches whose loss was a number
     net.train()
     timer = train.Timer()
@@ -47,10 +47,7 @@ def train_epoch(kernel, net, train_iter, optimizer, device, history, animator, s
         sums.add(loss * len(y), correct, len(y), math.isfinite(loss))
         if i % draw_every == 0 or i == num_batches:
             train.add_points([(i, sums)], num_batches, history, animator)
-    loss_sum, correct, seen, _ = sums
-    if not seen:
-        raise ValueError(f"expected train_iter to give batches in every epoch, got none in epoch {epoch + 1}")
-    return loss_sum / seen, correct / seen, int(seen), timer.stop()
+    return *train.epoch_means(sums, num_batches, history), timer.stop()
 
 
 def evaluate_accuracy(kernel, net, test_iter, device):

@@ -46,8 +46,7 @@ def train_epoch(player, net, train_iter, optimizer, device, history, animator, s
     places, sums = zip(*marks)
     sums = torch.stack(sums).tolist()  # waits for the GPU
     train.add_points(list(zip(places, sums)), num_batches, history, animator)
-    loss_sum, correct, seen, _ = sums[-1]
-    return loss_sum / seen, correct / seen, int(seen), timer.stop()
+    return *train.epoch_means(sums[-1], num_batches, history), timer.stop()
 
 
 def plan(num_images, batch_size):
@@ -57,7 +56,7 @@ def plan(num_images, batch_size):
     [(256, 47, True), (256, 46, False), (96, 1, True)]
     """
     full, rest = divmod(num_images, batch_size)
-    draw_every = -(-(full + bool(rest)) // 5)  # rounded up: at most five points an epoch
+    draw_every = train.batches_between_points(full + bool(rest))
     parts, done = [], 0
     while done < full:
         count = min(MOST_STEPS, full - done, draw_every - done % draw_every)
