@@ -86,10 +86,9 @@ class Run:
         """Train on until `num_epochs` are done, test after each, and return the history. Stop ends it in good order."""
         history = self.history
         if animator is None:
-            from .plot import Animator  # as in train_ch6
+            from .plot import training_animator  # as in train_ch6
 
-            names, ylabel = ["train loss", "train acc", "test acc"], "loss in nats, acc as a fraction"
-            animator = Animator(xlabel="epoch", ylabel=ylabel, xlim=[0, num_epochs or 1], legend=names)
+            animator = training_animator(num_epochs)
         if animator:
             replay(history, animator)
         try:

@@ -228,10 +228,9 @@ def train_ch6(
         run_epoch, evaluate = fuse(net, lr, device) or (run_epoch, evaluate)
     history = History(str(device))
     if animator is None:
-        from .plot import Animator  # on first use: training itself needs no matplotlib
+        from .plot import training_animator  # on first use: training itself needs no pictures
 
-        names, ylabel = ["train loss", "train acc", "test acc"], "loss in nats, acc as a fraction"
-        animator = Animator(xlabel="epoch", ylabel=ylabel, xlim=[0, num_epochs or 1], legend=names)
+        animator = training_animator(num_epochs)
     try:
         with StopBetweenBatches() as stop, quick_layers(net), kept_memory(train_iter):
             for epoch in range(num_epochs):
