@@ -4,6 +4,7 @@ None of them waits for a GPU: they look at shapes, at types, and at values that 
 """
 
 import collections.abc
+import contextlib
 import functools
 import math
 import numbers
@@ -224,13 +225,16 @@ def batch(X, y):
         )
 
 
-def forward(net, X):
-    """`net(X)`. Where that fails since the net's parameters are of another type than `X`, the error says so."""
+@contextlib.contextmanager
+def types_explained(net, X):
+    """Around `net(X)`: where it fails since the net's parameters are of another type than `X`, the error says so."""
     try:
-        return net(X)
+        yield
     except RuntimeError as error:
-        dtype = next(net.parameters()).dtype
-        if X.dtype == dtype or not any(word in str(error) for word in ("type", "not implemented")):  # PyTorch's words
+        dtype = next((p.dtype for p in net.parameters()), None) if isinstance(net, torch.nn.Module) else None
+        if dtype is None or not torch.is_tensor(X) or X.dtype == dtype:
+            raise
+        if not any(word in str(error) for word in ("type", "not implemented")):  # PyTorch's words
             raise
         raise another_type(X, dtype) from error
 

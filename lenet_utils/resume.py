@@ -131,7 +131,8 @@ class Run:
             checks.batch(X, labels)
             X, y = team.share(X).to(self.device), team.share(labels).to(self.device)
             optimizer.zero_grad()
-            y_hat = checks.forward(self.learner, X)  # (N, 10) logits, N this process's share
+            with checks.types_explained(self.learner, X):
+                y_hat = self.learner(X)  # (N, 10) logits, N this process's share
             checks.logits(y_hat, team.share(labels))
             if epoch == 0 and i == 1 and isinstance(self.train_iter, Batches):
                 checks.all_labels(self.train_iter.labels, y_hat)

@@ -134,7 +134,8 @@ def evaluate_accuracy_gpu(net, data_iter, device=None):
         for X, y in checks.pairs("data_iter", data_iter):
             X = [x.to(device) for x in X] if isinstance(X, (list, tuple)) else X.to(device)
             y = y.to(device)
-            y_hat = net(X)
+            with checks.types_explained(net, X):
+                y_hat = net(X)
             sums.add(count_correct(y_hat, y), y.numel(), count_impossible(y_hat, y))
     correct, seen, impossible = sums  # waits for the GPU, once for the whole data set
     if seen == 0:
@@ -266,7 +267,8 @@ def train_epoch(net, train_iter, optimizer, device, history, animator, stop):
         checks.batch(X, labels)
         X, y = X.to(device), labels.to(device)
         optimizer.zero_grad()
-        y_hat = checks.forward(net, X)  # net(X): (N, 10) logits
+        with checks.types_explained(net, X):
+            y_hat = net(X)  # (N, 10) logits
         checks.logits(y_hat, labels)
         if epoch == 0 and i == 1 and isinstance(train_iter, Batches):
             checks.all_labels(train_iter.labels, y_hat)  # now: a GPU would not say what is wrong with one

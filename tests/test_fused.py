@@ -312,6 +312,12 @@ def test_images_that_want_gradients_are_refused():
         fit(lenet(), [(X.requires_grad_(), y)], fused=True)
 
 
+def test_a_test_with_images_of_another_type_is_told():
+    X, y = random_images(4)
+    with pytest.raises(ValueError, match=r"images X of type torch.float32.* got torch.uint8: divide bytes by 255"):
+        train_ch6(lenet(), [(X, y)], [(X.mul(255).byte(), y)], 1, 0.1, CPU, animator=False, fused=True)
+
+
 @pytest.mark.parametrize("label", [-100, -1, 10, torch.iinfo(torch.int64).min])
 def test_impossible_labels(label):
     net, (X, y) = xavier(lenet()), random_images(5)

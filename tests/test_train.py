@@ -1236,6 +1236,28 @@ def test_what_is_no_tensor_is_not_tested(batch, got):
         evaluate_accuracy_gpu(small_net(), [batch])
 
 
+@pytest.mark.parametrize(("net", "images", "got"), [
+    (small_net(), X.mul(255).byte(), "got torch.uint8: divide bytes by 255"),
+    (small_net().double(), X, r"torch.float64, as .* got torch.float32: X.to\(torch.float64\), or net.to"),
+])  # fmt: skip
+def test_evaluation_says_that_images_are_of_another_type(net, images, got):
+    with pytest.raises(ValueError, match=f"expected images X of type .*{got}"):
+        evaluate_accuracy_gpu(net, [(images, Y)])
+
+
+def test_so_does_that_of_a_compiled_net():
+    net = torch.compile(small_net(), backend="eager")
+    assert 0 <= evaluate_accuracy_gpu(net, [(X, Y)]) <= 1
+    with pytest.raises(ValueError, match=r"got torch.float64: X.to\(torch.float32\)"):
+        evaluate_accuracy_gpu(net, [(X.double(), Y)])
+
+
+@pytest.mark.parametrize("net", [nn.Sequential(nn.Flatten(), nn.Softmax(dim=1)), lambda X: X.flatten(1).softmax(1)])
+def test_without_parameters_an_error_is_said_as_it_is(net):
+    with pytest.raises(RuntimeError, match="not implemented for 'Byte'"):
+        evaluate_accuracy_gpu(net, [(X.mul(255).byte(), Y)])
+
+
 def test_a_cpu_by_its_number_is_the_cpu():
     batches = Batches(torch.zeros(4, 28, 28, dtype=torch.uint8), torch.arange(4), 2)
     assert batches.to(checks.device("cpu:0")) is batches

@@ -191,7 +191,8 @@ class Kernel:
     def predict(self, X):
         """Logits `(N, 10)`."""
         if not isinstance(X, Pixels) and X.dtype != torch.float32:
-            return self.net(X)  # which says what it thinks of that
+            with checks.types_explained(self.net, X):
+                return self.net(X)  # which says what it thinks of that
         X = self.pixels(X)
         logits = torch.empty(len(X), 10, dtype=torch.float32, device="cpu")  # as C writes it, whatever is usual here
         self.call(self.library.lenet_forward, X, None, logits)

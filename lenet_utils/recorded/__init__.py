@@ -89,7 +89,8 @@ class Steps:
         checks.batch(X, y)
         for p in self.parameters:
             p.grad = None
-        y_hat = checks.forward(self.net, X)
+        with checks.types_explained(self.net, X):
+            y_hat = self.net(X)
         checks.logits(y_hat, y)
         loss = train.cross_entropy(y_hat, y)
         loss.backward()
@@ -170,7 +171,8 @@ class Player:
         """Raises ValueError for labels that the network has no output for: a GPU would not say what is wrong."""
         with evaluation_mode(self.net), torch.no_grad():
             X, y = steps.batches.pick(steps.batches.labels.new_zeros(1))
-            y_hat = checks.forward(self.net, X)
+            with checks.types_explained(self.net, X):
+                y_hat = self.net(X)
             checks.logits(y_hat, y)
             checks.all_labels(steps.batches.labels, y_hat)
 
