@@ -67,7 +67,7 @@ def class_numbers(labels, num_classes):
 
 
 def learning_rate(lr):
-    if not isinstance(lr, numbers.Real) or not math.isfinite(lr) or lr < 0:
+    if not isinstance(lr, numbers.Real) or isinstance(lr, bool) or not math.isfinite(lr) or lr < 0:
         hint = ": the training makes its own SGD" if hasattr(lr, "param_groups") else ""
         raise ValueError(f"expected lr, the learning rate, to be a number from 0 up, e.g. 0.9, got {brief(lr)}{hint}")
 
@@ -100,6 +100,12 @@ def trainable(net):
             "expected a net that knows the sizes of its layers, got lazy ones without weights, "
             "which nothing can initialise: show it one batch first, net(X)"
         )
+
+
+def switch(name, given):
+    """True or False: "no" would count as true."""
+    if not isinstance(given, bool):
+        raise ValueError(f"expected {name} to be True or False, got {brief(given)}")
 
 
 def function(name, given, of):

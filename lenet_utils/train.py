@@ -191,7 +191,7 @@ def train_ch6(
     `animator`: where the curves go, a new `Animator` by default; False draws nothing.
     `fused`: True trains `lenet()` on a CPU by one piece of C, several times as fast, and any network on an NVIDIA GPU
     by recorded steps; what neither can do goes on without.
-    `checkpoint`: a folder, or a `Checkpoint`, in which the run is kept, and from which it goes on.
+    `checkpoint`: a folder, or a `Checkpoint`, in which the run is kept, and from which it goes on; False is none.
     Stop (Ctrl-C) ends the run between two batches; `net` and the history so far stay good.
     `net` comes back in evaluation mode, ready to predict, as d2l's does.
     Raises ValueError for arguments that cannot work, before anything changes, and for a batch that cannot,
@@ -205,6 +205,7 @@ def train_ch6(
     checks.learning_rate(lr)
     checks.function("init_weights", init_weights, of="a layer")
     checks.animator(animator)
+    checks.switch("fused", fused)
     lr, device, animator = float(lr), checks.device(device), None if animator is True else animator
     if checkpoint is not None and checkpoint is not False:
         from .resume import train  # the same loop, which can also begin in the middle

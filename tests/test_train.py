@@ -1075,6 +1075,8 @@ BAD_ARGUMENTS = {
     "no test batches": ({"test_iter": []}, r"test_iter to give at least one batch"),
     "no number of batches": ({"train_iter": iter(make_batches(4))}, r"train_iter to have a length.* got list_iterator"),
     "negative epochs": ({"num_epochs": -1}, r"num_epochs .*at least 0, got -1"),
+    "true as lr": ({"lr": True}, r"learning rate.* got True"),
+    "fused as a text": ({"fused": "no"}, r"fused to be True or False, got 'no'"),
     "half an epoch": ({"num_epochs": 1.5}, r"num_epochs .*got 1.5"),
     "epochs as a text": ({"num_epochs": "10"}, r"num_epochs .*got '10'"),
     "negative lr": ({"lr": -0.1}, r"learning rate.* got -0.1"),
