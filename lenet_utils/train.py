@@ -321,10 +321,10 @@ def check_loss(loss_sum, finite, num_batches, history):
 NO_LABEL = torch.iinfo(torch.int64).min  # PyTorch would quietly leave out images with the label -100
 
 
-def cross_entropy(y_hat, y):
+def cross_entropy(y_hat, y, label_smoothing=0.0):
     """The mean loss, in nats, of logits `(N, C)` for labels `(N,)`. Raises ValueError for impossible labels."""
     try:
-        return F.cross_entropy(y_hat, y, ignore_index=NO_LABEL)
+        return F.cross_entropy(y_hat, y, ignore_index=NO_LABEL, label_smoothing=label_smoothing)
     except IndexError as error:  # how the CPU refuses a label
         raise checks.impossible_labels(y_hat.shape[1]) from error
 
