@@ -109,17 +109,17 @@ class Player:
 
     def __init__(self, net, make_steps, device):
         self.net, self.make_steps, self.device = net, make_steps, device
-        self.steps, self.recordings = None, {}
+        self.steps, self.recordings, self.declined = None, {}, False
 
     def ready_for(self, train_iter):
         """Whether there are recordings for the batches `train_iter`; makes them the first time, or says why not."""
-        if self.steps is None:
+        if self.steps is None and not self.declined:
             try:
                 self.record(train_iter)
             except Declined as reason:
                 print(f"not fused, since {reason}; the training goes on without")
-                self.steps = False
-        return self.steps and self.steps.batches is train_iter
+                self.declined = True
+        return self.steps is not None and self.steps.batches is train_iter
 
     def record(self, train_iter):
         """Raises Declined where that cannot be done."""
