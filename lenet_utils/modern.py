@@ -176,8 +176,8 @@ def train_modern(
     `val_iter`: measure the accuracy on these batches after every epoch.
     Everything random comes from PyTorch's random state: `torch.manual_seed` repeats a run.
     `net` comes back in evaluation mode, ready to predict.
-    Raises ValueError for arguments that cannot work, before anything changes, and for batches that cannot;
-    `Diverged` if the loss is no number.
+    Raises ValueError for arguments that cannot work, before anything changes, and for a batch that cannot, before the
+    weights see it; `Diverged` if the loss is no number.
     """
     check_recipe(net, train_iter, num_epochs, lr, momentum, weight_decay, label_smoothing, average)
     num_epochs, lr = int(num_epochs), float(lr)
@@ -205,9 +205,10 @@ def train_modern(
                 if schedule:
                     optimizer.lr = lr * warm_up_and_cosine(step, num_steps)
                 X, y = X.to(device), labels.to(device)
+                X = augmentation(X) if augmentation else X
                 optimizer.zero_grad()
-                with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
-                    y_hat = net(augmentation(X) if augmentation else X)  # (N, 10) logits
+                with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16), checks.types_explained(net, X):
+                    y_hat = net(X)  # (N, 10) logits
                 checks.logits(y_hat, labels)
                 loss = cross_entropy(y_hat.float(), y, label_smoothing)
                 loss.backward()

@@ -328,6 +328,7 @@ IMAGES, LABELS = torch.rand(2, 1, 28, 28), torch.tensor([1, 2])
 @pytest.mark.parametrize(("batch", "message"), [
     ((IMAGES, torch.tensor([1, -100])), "labels from 0 to 9"),
     ((IMAGES, torch.tensor([1, 10])), "labels from 0 to 9"),
+    ((IMAGES.mul(255).byte(), LABELS), "got torch.uint8: divide bytes by 255"),
     ((IMAGES, LABELS.float()), "labels y of type torch.int64"),
     ((IMAGES[:1], LABELS), "as many images as labels"),
     ((IMAGES, LABELS, LABELS), "train_iter to give batches, pairs"),
