@@ -91,7 +91,7 @@ def ladder():
 
 
 def train(name, make_net, recipe, seed, batch_size, validation, test=True):
-    """One run, as a dict for the JSON file, and its `Run`."""
+    """One run, as a dict for the JSON file, and its `Measured`."""
     torch.manual_seed(seed)
     if validation:
         train_iter, val_iter = modern.load_data_with_validation(batch_size)

@@ -146,7 +146,7 @@ class Nesterov(SGD):
 
 
 @dataclasses.dataclass
-class Run:
+class Measured:
     """What `train_modern` measured: one entry in each list for each epoch."""
 
     train_loss: list = dataclasses.field(default_factory=list)  # nats an image, mean over the epoch
@@ -167,7 +167,7 @@ def train_modern(
     net, train_iter, num_epochs, lr, val_iter=None, *, init_weights=None, momentum=0.0, schedule=False,
     weight_decay=0.0, augmentation=None, label_smoothing=0.0, average=0.0, bfloat16=False, device="cpu",
 ):  # fmt: skip
-    """Train `net` with SGD on the cross-entropy loss and return a `Run`; each part of the recipe is off unless given.
+    """Train `net` with SGD on the cross-entropy loss, return a `Measured`; each part of the recipe is off unless given.
 
     `init_weights`: a function for every layer, such as `init_he`; None goes on from the weights that `net` has.
     `momentum`: Nesterov's. `schedule`: `lr` is the peak of `warm_up_and_cosine`. `augmentation`: such as `mirror`.
@@ -193,7 +193,7 @@ def train_modern(
     net.to(device, memory_format=torch.channels_last)
     train_iter = train_iter.to(device) if isinstance(train_iter, Batches) else train_iter
     optimizer = Nesterov(net.parameters(), lr, momentum, weight_decay)
-    mean_net, run = AveragedModel(net) if average else None, Run()
+    mean_net, run = AveragedModel(net) if average else None, Measured()
     num_steps = num_epochs * len(train_iter)
     try:
         for epoch in range(num_epochs):
