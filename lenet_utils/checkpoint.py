@@ -36,6 +36,7 @@ class Checkpoint:
         if every is not None:
             every = checks.whole_number("every, the number of batches between two saves,", every)
         checks.folder(folder)
+        checks.switch("resume", resume)
         self.folder, self.every, self.resume = pathlib.Path(folder).expanduser().absolute(), every, resume
         self.requested = False
         self.damaged = False  # the last file: nobody can go on from it

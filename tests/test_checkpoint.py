@@ -545,6 +545,11 @@ def test_every_is_a_whole_number(tmp_path):
         Checkpoint(tmp_path, every=0)
 
 
+def test_resume_is_true_or_false(tmp_path):
+    with pytest.raises(ValueError, match="expected resume to be True or False, got 'no'"):
+        Checkpoint(tmp_path, resume="no")
+
+
 @pytest.mark.parametrize("folder", [True, "", 3, b"run", ["run"]])
 def test_what_names_no_folder_is_refused_before_anything_changes(tmp_path, monkeypatch, folder):
     monkeypatch.chdir(tmp_path)
