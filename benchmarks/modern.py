@@ -91,7 +91,7 @@ def ladder():
 
 
 def train(name, make_net, recipe, seed, batch_size, validation, test=True):
-    """One run, as a dict for the JSON file, and its `Run`."""
+    """One run, as a dict for the JSON file, and its `Measured`."""
     torch.manual_seed(seed)
     if validation:
         train_iter, val_iter = modern.load_data_with_validation(batch_size)
@@ -99,7 +99,6 @@ def train(name, make_net, recipe, seed, batch_size, validation, test=True):
     else:
         train_iter, val_iter = d2l.load_data_fashion_mnist(batch_size)[0], None
     net = make_net()
-    torch.optim.SGD(net.parameters(), lr=0.1)  # the first one loads PyTorch's compiler, which is no training
     begin = time.process_time()
     run = modern.train_modern(net, train_iter, val_iter=val_iter, **recipe)
     cpu_seconds = time.process_time() - begin

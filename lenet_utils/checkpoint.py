@@ -13,7 +13,7 @@ import pathlib
 from . import checks
 
 KEY = "lenet_utils"  # of the JSON text in the file's header
-FORMAT = 2
+FORMAT = 3
 
 
 class CheckpointError(RuntimeError):
@@ -36,6 +36,7 @@ class Checkpoint:
         if every is not None:
             every = checks.whole_number("every, the number of batches between two saves,", every)
         checks.folder(folder)
+        checks.switch("resume", resume)
         self.folder, self.every, self.resume = pathlib.Path(folder).expanduser().absolute(), every, resume
         self.requested = False
         self.damaged = False  # the last file: nobody can go on from it
@@ -118,7 +119,8 @@ def pack(weights, state):
                 "make it a tensor, with register_buffer, or train without a checkpoint."
             )
     weights = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in weights.items()}
-    about = {"format": FORMAT, "sha256": fingerprint(weights), **state}
+    about = {"format": FORMAT, **state}
+    about["sha256"] = fingerprint(weights, about)
     return safetensors.torch.save(weights, metadata={KEY: json.dumps(about)})
 
 
@@ -132,18 +134,19 @@ def unpack(packed, path):
         state = json.loads(json.loads(packed[8 : 8 + size])["__metadata__"][KEY])
         if state["format"] != FORMAT:
             raise CheckpointError(f"{path} has format {state['format']}, and this version reads {FORMAT}")
-        if state["sha256"] != fingerprint(weights):
-            raise CheckpointError(f"{path} is damaged (its weights are not those that were written)")
+        if state.pop("sha256") != fingerprint(weights, state):
+            raise CheckpointError(f"{path} is damaged (what it holds is not what was written)")
     except (safetensors.SafetensorError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{path} is damaged, or no checkpoint ({error})") from error
     return weights, state
 
 
-def fingerprint(weights):
-    """A hash of all numbers of `weights`: a safetensors file tells when it is too short, but not when a bit flips."""
+def fingerprint(weights, state):
+    """A hash of all that is kept: a safetensors file tells when it is too short, but not when a bit flips."""
     import torch
 
-    digest = hashlib.sha256()
+    kinds = {name: [str(tensor.dtype), *tensor.shape] for name, tensor in weights.items()}
+    digest = hashlib.sha256(json.dumps([state, kinds], sort_keys=True).encode())
     for name in sorted(weights):
         digest.update(weights[name].detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
     return digest.hexdigest()

@@ -4,6 +4,7 @@ None of them waits for a GPU: they look at shapes, at types, and at values that 
 """
 
 import collections.abc
+import contextlib
 import functools
 import math
 import numbers
@@ -47,9 +48,12 @@ def image_size(resize):
 def shape(given):
     """`given` as a shape; a tensor counts for its own."""
     try:
-        return given.shape if torch.is_tensor(given) else torch.Size(given)
+        found = given.shape if torch.is_tensor(given) else torch.Size(given)
     except TypeError as error:
         raise ValueError(f"expected a shape, e.g. (1, 1, 28, 28), or a tensor of one, got {brief(given)}") from error
+    if any(size < 0 for size in found):
+        raise ValueError(f"expected a shape without negative sizes, e.g. (1, 1, 28, 28), got {tuple(found)}")
+    return found
 
 
 def class_numbers(labels, num_classes):
@@ -63,7 +67,7 @@ def class_numbers(labels, num_classes):
 
 
 def learning_rate(lr):
-    if not isinstance(lr, numbers.Real) or not math.isfinite(lr) or lr < 0:
+    if not isinstance(lr, numbers.Real) or isinstance(lr, bool) or not math.isfinite(lr) or lr < 0:
         hint = ": the training makes its own SGD" if hasattr(lr, "param_groups") else ""
         raise ValueError(f"expected lr, the learning rate, to be a number from 0 up, e.g. 0.9, got {brief(lr)}{hint}")
 
@@ -100,6 +104,12 @@ def not_lazy(net):
             "expected a net that knows the sizes of its layers, got lazy ones without weights: "
             "show it one batch first, net(X)"
         )
+
+
+def switch(name, given):
+    """True or False: "no" would count as true."""
+    if not isinstance(given, bool):
+        raise ValueError(f"expected {name} to be True or False, got {brief(given)}")
 
 
 def function(name, given, of):
@@ -225,13 +235,16 @@ def batch(X, y):
         )
 
 
-def forward(net, X):
-    """`net(X)`. Where that fails since the net's parameters are of another type than `X`, the error says so."""
+@contextlib.contextmanager
+def types_explained(net, X):
+    """Around `net(X)`: where it fails since the net's parameters are of another type than `X`, the error says so."""
     try:
-        return net(X)
+        yield
     except RuntimeError as error:
-        dtype = next(net.parameters()).dtype
-        if X.dtype == dtype or not any(word in str(error) for word in ("type", "not implemented")):  # PyTorch's words
+        dtype = next((p.dtype for p in net.parameters()), None) if isinstance(net, torch.nn.Module) else None
+        if dtype is None or not torch.is_tensor(X) or X.dtype == dtype:
+            raise
+        if not any(word in str(error) for word in ("type", "not implemented")):  # PyTorch's words
             raise
         raise another_type(X, dtype) from error
 

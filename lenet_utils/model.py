@@ -54,7 +54,7 @@ def print_layer_shapes(net, input_shape=(1, 1, 28, 28)):
     Linear output shape: torch.Size([1, 10])
     """
     checks.module(net)
-    for layer, _, out_shape in trace_shapes(net, net.children(), input_shape):
+    for layer, _, out_shape in trace_shapes(net, list(net.children()) or [net], input_shape):
         print(f"{layer.__class__.__name__} output shape: {out_shape}")
 
 
@@ -104,8 +104,7 @@ def trace_shapes(net, layers, input_shape):
     parameter = next(net.parameters(), torch.empty(0))
     hooks = [layer.register_forward_hook(note) for layer in layers]
     try:
-        own = [parameter.device] if parameter.is_cuda else []  # all GPUs would have to wake up otherwise
-        with evaluation_mode(net), torch.no_grad(), torch.random.fork_rng(devices=own):
+        with evaluation_mode(net), torch.no_grad(), random_state_kept(parameter.device):
             net(torch.zeros(checks.shape(input_shape), device=parameter.device, dtype=parameter.dtype))
     finally:
         for hook in hooks:
@@ -123,6 +122,11 @@ def evaluation_mode(net):
     finally:
         for module, mode in modes:
             module.training = mode
+
+
+def random_state_kept(device):
+    """Around work on `device` that draws random numbers: after it, the random states are what they were before."""
+    return torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])  # by default all GPUs wake up
 
 
 @dataclasses.dataclass(frozen=True)
@@ -209,6 +213,8 @@ def shape_formula(layer, in_shape, out_shape):
     return ""
 
 
+# What one unit of these gives, it has from one unit: in evaluation mode, in which the table is made.
+ONE_BY_ONE = (nn.Identity, nn.Sigmoid, nn.Tanh, nn.ReLU, nn.Dropout, nn.BatchNorm1d, nn.BatchNorm2d)
 NORMALISATION = (nn.BatchNorm1d, nn.BatchNorm2d, nn.GroupNorm, nn.LayerNorm)
 
 
@@ -220,7 +226,7 @@ def count_multiply_adds(layer, out_shape):
     if isinstance(layer, nn.Conv2d):
         return layer.weight.numel() * math.prod(out_shape[-2:])  # with or without a batch axis
     if isinstance(layer, nn.Linear):
-        return layer.in_features * math.prod(out_shape[1:])
+        return layer.in_features * math.prod(out_shape[1:] or out_shape)
     return None if any(True for _ in layer.parameters()) and not isinstance(layer, NORMALISATION) else 0
 
 
@@ -232,7 +238,7 @@ def grow_receptive_field(layer, in_shape, field):
     """
     if isinstance(layer, Reshape):
         return 1, 1
-    if field is None or isinstance(layer, (nn.Sigmoid, nn.Tanh, nn.ReLU, nn.Dropout, nn.BatchNorm2d)):
+    if field is None or isinstance(layer, ONE_BY_ONE):
         return field
     side, step = field
     if window(layer) and window(layer) == window(layer, axis=1):  # else the field is not a square

@@ -9,12 +9,12 @@ import numbers
 
 import torch
 from torch import nn
-from torch.nn import functional as F
+from torch.optim.swa_utils import AveragedModel, update_bn
 
 from . import checks
 from .data import Batches, read_split
 from .model import Reshape
-from .train import NO_LABEL, SGD, Diverged, Timer, evaluate_accuracy_gpu
+from .train import SGD, Accumulator, Timer, count_correct, cross_entropy, epoch_means, evaluate_accuracy_gpu
 
 
 def lenet_with(activation=nn.Sigmoid, pooling=nn.AvgPool2d, batch_norm=False):
@@ -147,7 +147,7 @@ class Nesterov(SGD):
 
 
 @dataclasses.dataclass
-class Run:
+class Measured:
     """What `train_modern` measured: one entry in each list for each epoch."""
 
     train_loss: list = dataclasses.field(default_factory=list)  # nats an image, mean over the epoch
@@ -160,12 +160,15 @@ class Run:
         self.lr.append(lr)
         self.seconds.append(seconds)
 
+    def __len__(self):
+        return len(self.train_loss)
+
 
 def train_modern(
     net, train_iter, num_epochs, lr, val_iter=None, *, init_weights=None, momentum=0.0, schedule=False,
     weight_decay=0.0, augmentation=None, label_smoothing=0.0, average=0.0, bfloat16=False, device="cpu",
 ):  # fmt: skip
-    """Train `net` with SGD on the cross-entropy loss and return a `Run`; each part of the recipe is off unless given.
+    """Train `net` with SGD on the cross-entropy loss, return a `Measured`; each part of the recipe is off unless given.
 
     `init_weights`: a function for every layer, such as `init_he`; None goes on from the weights that `net` has.
     `momentum`: Nesterov's. `schedule`: `lr` is the peak of `warm_up_and_cosine`. `augmentation`: such as `mirror`.
@@ -173,15 +176,16 @@ def train_modern(
     `bfloat16`: convolutions and linear layers in 16 bits, faster on processors that can.
     `val_iter`: measure the accuracy on these batches after every epoch.
     Everything random comes from PyTorch's random state: `torch.manual_seed` repeats a run.
-    Raises ValueError for arguments that cannot work, before anything changes; `Diverged` if the loss is no number.
+    `net` comes back in evaluation mode, ready to predict.
+    Raises ValueError for arguments that cannot work, before anything changes, and for a batch that cannot, before the
+    weights see it; `Diverged` if the loss is no number.
     """
-    # Imported here: an optimiser of PyTorch's takes seconds to load, and 150 MB.
-    from torch.optim.swa_utils import AveragedModel, update_bn
-
     check_recipe(net, train_iter, num_epochs, lr, momentum, weight_decay, label_smoothing, average)
     num_epochs, lr = int(num_epochs), float(lr)
     checks.function("init_weights", init_weights, of="a layer")
     checks.function("augmentation", augmentation, of="images")
+    checks.switch("schedule", schedule)
+    checks.switch("bfloat16", bfloat16)
     if val_iter is not None:
         checks.some_batches("val_iter", val_iter, num_epochs)
     device = checks.device(device)
@@ -190,34 +194,49 @@ def train_modern(
     net.to(device, memory_format=torch.channels_last)
     train_iter = train_iter.to(device) if isinstance(train_iter, Batches) else train_iter
     optimizer = Nesterov(net.parameters(), lr, momentum, weight_decay)
-    mean_net, run = AveragedModel(net) if average else None, Run()
+    mean_net, run = AveragedModel(net) if average else None, Measured()
     num_steps = num_epochs * len(train_iter)
-    for epoch in range(num_epochs):
-        timer, losses, images = Timer(), [], 0
-        net.train()
-        for step, (X, y) in enumerate(train_iter, start=epoch * len(train_iter) + 1):
-            if schedule:
-                optimizer.lr = lr * warm_up_and_cosine(step, num_steps)
-            X, y = X.to(device), y.to(device)
-            optimizer.zero_grad()
-            with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
-                y_hat = net(augmentation(X) if augmentation else X)  # (N, 10) logits
-            loss = F.cross_entropy(y_hat.float(), y, ignore_index=NO_LABEL, label_smoothing=label_smoothing)
-            loss.backward()
-            optimizer.step()
-            losses.append(loss.detach() * len(y))  # the last batch may be smaller
-            images += len(y)
-            if average and step > num_steps * (1 - average):
-                mean_net.update_parameters(net)
-        if not images:
-            raise ValueError(f"expected train_iter to give batches in every epoch, got none in epoch {epoch + 1}")
-        if average and epoch + 1 == num_epochs:
-            net.load_state_dict(mean_net.module.state_dict())
-            update_bn(train_iter, net, device)  # the running averages belong to other weights: measure them anew
-        run.add(epoch_loss(losses, images, run), optimizer.lr, timer.stop())
-        if val_iter is not None:
-            run.val_acc.append(evaluate_accuracy_gpu(net, val_iter, device))
+    try:
+        for epoch in range(num_epochs):
+            timer, sums = Timer(), Accumulator(4)  # as in train_epoch
+            net.train()
+            for i, (X, labels) in enumerate(checks.pairs("train_iter", train_iter), start=1):
+                checks.batch(X, labels)
+                step = epoch * len(train_iter) + i
+                if schedule:
+                    optimizer.lr = lr * warm_up_and_cosine(step, num_steps)
+                X, y = X.to(device), labels.to(device)
+                X = augmentation(X) if augmentation else X
+                optimizer.zero_grad()
+                with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16), checks.types_explained(net, X):
+                    y_hat = net(X)  # (N, 10) logits
+                checks.logits(y_hat, labels)
+                loss = cross_entropy(y_hat.float(), y, label_smoothing)
+                loss.backward()
+                optimizer.step()
+                sums.add(loss * len(y), count_correct(y_hat, y), len(y), loss.isfinite())
+                if average and step > num_steps * (1 - average):
+                    mean_net.update_parameters(net)
+            train_loss, _, _ = epoch_means(sums, len(train_iter), run)
+            if average and epoch + 1 == num_epochs:
+                use_mean(net, mean_net, train_iter, device, got=i)
+            run.add(train_loss, optimizer.lr, timer.stop())
+            if val_iter is not None:
+                run.val_acc.append(evaluate_accuracy_gpu(net, val_iter, device))
+    finally:
+        net.eval()
     return run
+
+
+def use_mean(net, mean_net, train_iter, device, got):
+    """Give `net` the weights of `mean_net`. Raises ValueError where the last epoch ended before there were any."""
+    if not mean_net.n_averaged:
+        raise ValueError(
+            f"expected train_iter to give {len(train_iter)} batches an epoch, as its len() says, got {got}, "
+            "so the last steps, whose weights were to be averaged, never came"
+        )
+    net.load_state_dict(mean_net.module.state_dict())
+    update_bn(train_iter, net, device)  # the running averages belong to other weights: measure them anew
 
 
 def check_recipe(net, train_iter, num_epochs, lr, momentum, weight_decay, label_smoothing, average):
@@ -229,17 +248,3 @@ def check_recipe(net, train_iter, num_epochs, lr, momentum, weight_decay, label_
     for name, part in parts.items():
         if not isinstance(part, numbers.Real) or not 0 <= part < 1:
             raise ValueError(f"expected {name} to be a fraction from 0 up to, but not, 1, got {part!r}")
-
-
-def epoch_loss(losses, images, run):
-    """The mean over an epoch's images of its batches' sums of losses (scalar tensors); waits for the GPU.
-
-    Raises `Diverged`, with the epochs before it, `run`, as its `history`.
-    """
-    mean = torch.stack(losses).sum().item() / images
-    if not math.isfinite(mean):
-        epoch = len(run.train_loss) + 1
-        error = Diverged(f"the loss became {mean} in epoch {epoch}: try a learning rate ten times smaller")
-        error.history = run
-        raise error
-    return mean

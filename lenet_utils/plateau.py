@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from .model import lenet
+from .model import lenet, random_state_kept
 from .train import SGD
 
 STEPS, BATCH = 300, 64  # 19,200 pictures, once: enough to leave the plateau, or to be seen not to
@@ -111,7 +111,7 @@ def sharpness(net, X, y, rounds=12):
     in the steepest direction, by more each time. Leaves the gradients and the random state as they were.
     """
     weights = [p for p in net.parameters() if p.requires_grad]
-    with torch.random.fork_rng(devices=[]):  # dropout draws
+    with random_state_kept(weights[0].device):  # dropout draws
         loss = F.cross_entropy(net(X), y)
     gradient = torch.autograd.grad(loss, weights, create_graph=True)
     found = dominant_curvature(gradient, weights, rounds)
@@ -122,7 +122,7 @@ def sharpness(net, X, y, rounds=12):
 
 def dominant_curvature(gradient, weights, rounds, lift=0.0):
     """The eigenvalue of the Hessian that is largest in size, negative ones included, all of them raised by `lift`."""
-    with torch.random.fork_rng(devices=[]):
+    with random_state_kept(weights[0].device):
         direction = [torch.randn_like(p) for p in weights]
     for _ in range(rounds):
         length = math.sqrt(sum(float(d.square().sum()) for d in direction))

@@ -104,6 +104,12 @@ class Animator:
         return figure
 
 
+def training_animator(num_epochs):
+    """The animator of a training run of `num_epochs`: d2l's three curves, from epoch 0 on, where the plateau is."""
+    names, ylabel = ["train loss", "train acc", "test acc"], "loss in nats, acc as a fraction"
+    return Animator(xlabel="epoch", ylabel=ylabel, xlim=[0, num_epochs or 1], legend=names)
+
+
 def is_list(value):
     """Several numbers: a tensor of one has a `__len__`, too, and so has a text."""
     return hasattr(value, "__len__") and getattr(value, "ndim", 1) > 0 and not isinstance(value, str)

@@ -12,12 +12,12 @@ def quick_layers(net):
     Nothing changes where the network is on a GPU: there they are not slow, and what records its steps looks at them.
     """
     layers = []
-    for layer in net.modules() if all(p.device.type == "cpu" for p in net.parameters()) else ():
-        way = pooling.quick_way(layer) or convolution.quick_way(layer)
-        if way and "forward" not in vars(layer):
-            layer.forward = way
-            layers.append(layer)
     try:
+        for layer in net.modules() if all(p.device.type == "cpu" for p in net.parameters()) else ():
+            way = pooling.quick_way(layer) or convolution.quick_way(layer)
+            if way and "forward" not in vars(layer):
+                layer.forward = way
+                layers.append(layer)
         yield
     finally:
         for layer in layers:

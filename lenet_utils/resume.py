@@ -27,9 +27,11 @@ from .train import (
     Diverged,
     History,
     Timer,
+    batches_between_points,
     count_correct,
     cross_entropy,
     diverged,
+    epoch_means,
     evaluate_accuracy_gpu,
 )
 
@@ -84,10 +86,9 @@ class Run:
         """Train on until `num_epochs` are done, test after each, and return the history. Stop ends it in good order."""
         history = self.history
         if animator is None:
-            from .plot import Animator  # as in train_ch6
+            from .plot import training_animator  # as in train_ch6
 
-            names, ylabel = ["train loss", "train acc", "test acc"], "loss in nats, acc as a fraction"
-            animator = Animator(xlabel="epoch", ylabel=ylabel, xlim=[0, num_epochs or 1], legend=names)
+            animator = training_animator(num_epochs)
         if animator:
             replay(history, animator)
         try:
@@ -122,7 +123,7 @@ class Run:
         """The rest of an epoch. Returns mean loss, accuracy, images seen, and seconds, of the whole of it."""
         team, history, optimizer = self.team, self.history, SGD(self.net.parameters(), self.lr)
         epoch, num_batches = len(history), len(self.train_iter)
-        draw_every = -(-num_batches // 5)  # rounded up: at most five points an epoch
+        draw_every = batches_between_points(num_batches)
         finite = torch.tensor(self.batch, device=self.device)  # batches whose loss was a number
         self.net.train()
         self.timer.start()
@@ -130,7 +131,8 @@ class Run:
             checks.batch(X, labels)
             X, y = team.share(X).to(self.device), team.share(labels).to(self.device)
             optimizer.zero_grad()
-            y_hat = checks.forward(self.learner, X)  # (N, 10) logits, N this process's share
+            with checks.types_explained(self.learner, X):
+                y_hat = self.learner(X)  # (N, 10) logits, N this process's share
             checks.logits(y_hat, team.share(labels))
             if epoch == 0 and i == 1 and isinstance(self.train_iter, Batches):
                 checks.all_labels(self.train_iter.labels, y_hat)
@@ -148,11 +150,10 @@ class Run:
                 if animator:
                     animator.add(history.points[-1][0], (*history.points[-1][1:], None))
             self.pause(asked, together=i % draw_every == 0)
-        if not self.batch:
-            raise ValueError(f"expected train_iter to give batches in every epoch, got none in epoch {epoch + 1}")
         loss_sum, correct, seen = team.total(self.sums)
-        self.check_loss(loss_sum, finite)  # there may have been fewer batches than announced
-        return loss_sum / seen, correct / seen, int(seen), self.seconds + self.timer.stop()
+        self.check_loss(loss_sum, finite)  # first, as it asks the whole team which batch it was
+        means = epoch_means((loss_sum, correct, seen, finite), num_batches, history)
+        return *means, self.seconds + self.timer.stop()
 
     def check_loss(self, loss_sum, finite):
         """Raises `Diverged` unless the sum is a number; `finite`: the batches of this process whose loss was one."""

@@ -134,7 +134,8 @@ def evaluate_accuracy_gpu(net, data_iter, device=None):
         for X, y in checks.pairs("data_iter", data_iter):
             X = [x.to(device) for x in X] if isinstance(X, (list, tuple)) else X.to(device)
             y = y.to(device)
-            y_hat = net(X)
+            with checks.types_explained(net, X):
+                y_hat = net(X)
             sums.add(count_correct(y_hat, y), y.numel(), count_impossible(y_hat, y))
     correct, seen, impossible = sums  # waits for the GPU, once for the whole data set
     if seen == 0:
@@ -190,7 +191,7 @@ def train_ch6(
     `animator`: where the curves go, a new `Animator` by default; False draws nothing.
     `fused`: True trains `lenet()` on a CPU by one piece of C, several times as fast, and any network on an NVIDIA GPU
     by recorded steps; what neither can do goes on without.
-    `checkpoint`: a folder, or a `Checkpoint`, in which the run is kept, and from which it goes on.
+    `checkpoint`: a folder, or a `Checkpoint`, in which the run is kept, and from which it goes on; False is none.
     Stop (Ctrl-C) ends the run between two batches; `net` and the history so far stay good.
     `net` comes back in evaluation mode, ready to predict, as d2l's does.
     Raises ValueError for arguments that cannot work, before anything changes, and for a batch that cannot,
@@ -204,6 +205,7 @@ def train_ch6(
     checks.learning_rate(lr)
     checks.function("init_weights", init_weights, of="a layer")
     checks.animator(animator)
+    checks.switch("fused", fused)
     lr, device, animator = float(lr), checks.device(device), None if animator is True else animator
     if checkpoint is not None and checkpoint is not False:
         from .resume import train  # the same loop, which can also begin in the middle
@@ -228,10 +230,9 @@ def train_ch6(
         run_epoch, evaluate = fuse(net, lr, device) or (run_epoch, evaluate)
     history = History(str(device))
     if animator is None:
-        from .plot import Animator  # on first use: training itself needs no matplotlib
+        from .plot import training_animator  # on first use: training itself needs no pictures
 
-        names, ylabel = ["train loss", "train acc", "test acc"], "loss in nats, acc as a fraction"
-        animator = Animator(xlabel="epoch", ylabel=ylabel, xlim=[0, num_epochs or 1], legend=names)
+        animator = training_animator(num_epochs)
     try:
         with StopBetweenBatches() as stop, quick_layers(net), kept_memory(train_iter):
             for epoch in range(num_epochs):
@@ -257,7 +258,7 @@ def train_ch6(
 def train_epoch(net, train_iter, optimizer, device, history, animator, stop):
     """One pass over `train_iter`. Returns mean loss, accuracy, images seen, and seconds."""
     epoch, num_batches = len(history), len(train_iter)
-    draw_every = -(-num_batches // 5)  # rounded up: at most five points an epoch
+    draw_every = batches_between_points(num_batches)
     sums = Accumulator(4)  # loss x images, correct, images, batches whose loss was a number
     marks = []  # where a point of the curve will be, and what the sums were there
     net.train()
@@ -267,7 +268,8 @@ def train_epoch(net, train_iter, optimizer, device, history, animator, stop):
         checks.batch(X, labels)
         X, y = X.to(device), labels.to(device)
         optimizer.zero_grad()
-        y_hat = checks.forward(net, X)  # net(X): (N, 10) logits
+        with checks.types_explained(net, X):
+            y_hat = net(X)  # (N, 10) logits
         checks.logits(y_hat, labels)
         if epoch == 0 and i == 1 and isinstance(train_iter, Batches):
             checks.all_labels(train_iter.labels, y_hat)  # now: a GPU would not say what is wrong with one
@@ -277,18 +279,18 @@ def train_epoch(net, train_iter, optimizer, device, history, animator, stop):
         # The loss is a mean over N; weight it by N, as the last batch may be smaller.
         sums.add(loss * y.numel(), count_correct(y_hat, y), y.numel(), loss.isfinite())
         if i % draw_every == 0 or i == num_batches:
-            marks.append((i, copy.copy(sums)))
+            marks.append((i, copy.copy(sums)))  # shallow is enough: add makes a new list
             if device.type == "cpu" or timer.stop() > PATIENCE:
                 add_points(marks, num_batches, history, animator)
     add_points(marks, num_batches, history, animator)  # waits for the GPU; in a short epoch nothing has since batch 1
-    loss_sum, correct, seen, finite = sums
-    if not seen:
-        raise ValueError(f"expected train_iter to give batches in every epoch, got none in epoch {epoch + 1}")
-    check_loss(loss_sum, finite, num_batches, history)  # again: there may have been fewer batches than announced
-    return loss_sum / seen, correct / seen, int(seen), timer.stop()
+    return *epoch_means(sums, num_batches, history), timer.stop()
 
 
 PATIENCE = 1.0  # seconds: when an epoch takes longer, a curve that moves is worth a wait for the GPU
+
+
+def batches_between_points(num_batches):
+    return -(-num_batches // 5)  # rounded up: at most five points an epoch
 
 
 def add_points(marks, num_batches, history, animator):
@@ -301,6 +303,15 @@ def add_points(marks, num_batches, history, animator):
     marks.clear()
 
 
+def epoch_means(sums, num_batches, history):
+    """Mean loss, accuracy and images seen, of an epoch's four sums. Raises ValueError for no images; `Diverged`."""
+    loss_sum, correct, seen, finite = sums  # waits for the GPU
+    if not seen:
+        raise ValueError(f"expected train_iter to give batches in every epoch, got none in epoch {len(history) + 1}")
+    check_loss(loss_sum, finite, num_batches, history)  # again: there may have been fewer batches than announced
+    return loss_sum / seen, correct / seen, int(seen)
+
+
 def check_loss(loss_sum, finite, num_batches, history):
     """Raises `Diverged` unless the sum is a number; `finite`: of how many batches the loss was one."""
     if not math.isfinite(loss_sum):
@@ -310,10 +321,10 @@ def check_loss(loss_sum, finite, num_batches, history):
 NO_LABEL = torch.iinfo(torch.int64).min  # PyTorch would quietly leave out images with the label -100
 
 
-def cross_entropy(y_hat, y):
+def cross_entropy(y_hat, y, label_smoothing=0.0):
     """The mean loss, in nats, of logits `(N, C)` for labels `(N,)`. Raises ValueError for impossible labels."""
     try:
-        return F.cross_entropy(y_hat, y, ignore_index=NO_LABEL)
+        return F.cross_entropy(y_hat, y, ignore_index=NO_LABEL, label_smoothing=label_smoothing)
     except IndexError as error:  # how the CPU refuses a label
         raise checks.impossible_labels(y_hat.shape[1]) from error
 

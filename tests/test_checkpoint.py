@@ -406,8 +406,31 @@ def test_a_flipped_bit_is_noticed(tmp_path):
     packed[-5] ^= 1
     checkpoint.last.write_bytes(packed)
     checkpoint.before.unlink()
-    with pytest.raises(CheckpointError, match=r"damaged .its weights are not those that were written.*resume=False"):
+    with pytest.raises(CheckpointError, match=r"damaged .what it holds is not what was written.*resume=False"):
         checkpoint.load()
+
+
+@pytest.mark.parametrize(("before", "after"), [
+    (rb'\"epoch\": 1', rb'\"epoch\": 0'),
+    (rb'\"lr\": 0.1', rb'\"lr\": 0.9'),
+    (b'"F32","shape":[84]', b'"I32","shape":[84]'),
+], ids=["the epoch", "the learning rate", "a type"])  # fmt: skip
+def test_a_changed_letter_in_the_header_is_noticed(tmp_path, before, after):
+    checkpoint = Checkpoint(tmp_path)
+    fit(lenet(), checkpoint, num_epochs=1)
+    packed = checkpoint.last.read_bytes()
+    assert before in packed
+    checkpoint.last.write_bytes(packed.replace(before, after, 1))
+    with pytest.raises(CheckpointError, match=r"damaged .what it holds is not what was written"):
+        unpack(checkpoint.last.read_bytes(), checkpoint.last)
+
+
+def test_a_file_of_an_older_format_is_told(tmp_path, monkeypatch):
+    with monkeypatch.context() as older:
+        older.setattr(module, "FORMAT", 2)
+        packed = pack({"weight": torch.ones(3)}, {"epoch": 1})
+    with pytest.raises(CheckpointError, match=f"old.safetensors has format 2, and this version reads {module.FORMAT}$"):
+        unpack(packed, "old.safetensors")
 
 
 def test_another_network_is_refused_and_keeps_its_weights(tmp_path):
@@ -520,6 +543,11 @@ def test_killed_while_it_saves(tmp_path, monkeypatch, step):
 def test_every_is_a_whole_number(tmp_path):
     with pytest.raises(ValueError, match="expected every, the number of batches between two saves, to be a whole"):
         Checkpoint(tmp_path, every=0)
+
+
+def test_resume_is_true_or_false(tmp_path):
+    with pytest.raises(ValueError, match="expected resume to be True or False, got 'no'"):
+        Checkpoint(tmp_path, resume="no")
 
 
 @pytest.mark.parametrize("folder", [True, "", 3, b"run", ["run"]])

@@ -283,6 +283,20 @@ def test_a_loss_that_is_no_number_stops(where):
     assert told[0] == told[1] and "the loss became nan in epoch 1" in told[0]
 
 
+def test_a_loss_that_is_no_number_stops_where_fewer_batches_come_than_announced():
+    class Announced(list):
+        def __len__(self):
+            return 10
+
+    batches, told = Announced(random_images(4) for _ in range(3)), []
+    batches[2][0].fill_(math.nan)
+    for choice in (False, True):
+        with pytest.raises(Diverged) as caught:
+            fit(lenet(), batches, fused=choice)
+        told.append(str(caught.value))
+    assert told[0] == told[1] and "in epoch 1, batch 3 of 10" in told[0]
+
+
 def test_a_nan_in_every_lane_is_noticed():
     net = xavier(lenet())
     for i in range(33):
@@ -296,6 +310,12 @@ def test_images_that_want_gradients_are_refused():
     X, y = random_images(4)
     with pytest.raises(ValueError, match="train with fused=False"):
         fit(lenet(), [(X.requires_grad_(), y)], fused=True)
+
+
+def test_a_test_with_images_of_another_type_is_told():
+    X, y = random_images(4)
+    with pytest.raises(ValueError, match=r"images X of type torch.float32.* got torch.uint8: divide bytes by 255"):
+        train_ch6(lenet(), [(X, y)], [(X.mul(255).byte(), y)], 1, 0.1, CPU, animator=False, fused=True)
 
 
 @pytest.mark.parametrize("label", [-100, -1, 10, torch.iinfo(torch.int64).min])

@@ -10,7 +10,7 @@ from torch import nn
 
 from lenet_utils import Reshape, layer_table, lenet, print_layer_shapes
 from lenet_utils.lenet5 import lenet5
-from lenet_utils.model import evaluation_mode
+from lenet_utils.model import evaluation_mode, random_state_kept
 
 # Reshape
 
@@ -277,6 +277,12 @@ def test_a_linear_layer_along_the_width_sees_no_square():
     assert row.receptive_field is None
 
 
+def test_a_normalisation_over_the_batch_and_an_identity_see_no_more():
+    norms = nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Identity(), nn.Flatten(), nn.BatchNorm1d(2 * 26 * 26)
+    net = nn.Sequential(*norms, nn.Identity(), nn.Linear(2 * 26 * 26, 10))
+    assert [row.receptive_field for row in layer_table(net)] == [3, 3, 3, 3, 3, 3, 28]
+
+
 def test_a_layer_that_the_table_does_not_know_ends_the_fields():
     net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.AdaptiveAvgPool2d(2), nn.Conv2d(2, 2, 2))
     table = layer_table(net)
@@ -343,6 +349,11 @@ def test_without_a_batch_axis_a_convolution_has_the_same_work():
     assert layer_table(net, (1, 28, 28)).multiply_adds == layer_table(net, (1, 1, 28, 28)).multiply_adds == 86_400
 
 
+def test_without_a_batch_axis_a_linear_layer_has_the_same_work():
+    net = nn.Sequential(nn.Linear(784, 10))
+    assert layer_table(net, (784,)).multiply_adds == layer_table(net, (1, 784)).multiply_adds == 7840
+
+
 class ByName(nn.Module):
     """A layer inside that is called with its input's name."""
 
@@ -367,7 +378,13 @@ def test_a_tensor_stands_for_its_shape(look, capsys):
     assert looks[0] == looks[1]
 
 
+def test_a_layer_by_itself_has_a_line(capsys):
+    print_layer_shapes(nn.Linear(784, 10), (1, 784))
+    assert capsys.readouterr().out == "Linear output shape: torch.Size([1, 10])\n"
+
+
 @pytest.mark.parametrize(("net", "shape", "message"), [
+    (lenet(), (-1, 1, 28, 28), r"a shape without negative sizes, e.g. .*, got \(-1, 1, 28, 28\)"),
     (lenet, (1, 784), r"torch.nn.Module, got function: did you forget the brackets\?"),
     (lenet(), 784, "a shape, .* or a tensor of one, got 784"), (lenet(), (1, 28.0), r"got \(1, 28.0\)"),
 ])  # fmt: skip
@@ -480,6 +497,12 @@ def test_the_table_wakes_no_gpu_that_the_net_is_not_on(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     layer_table(lenet())
+
+
+@pytest.mark.parametrize(("name", "kept"), [("cpu", []), ("cuda:1", [torch.device("cuda:1")])])
+def test_random_states_are_kept_of_one_gpu_at_most(monkeypatch, name, kept):
+    monkeypatch.setattr(torch.random, "fork_rng", lambda devices: devices)
+    assert random_state_kept(torch.device(name)) == kept
 
 
 def test_sizes_of_a_pooling_may_be_lists():

@@ -320,6 +320,9 @@ def test_a_modern_network_learns():
         ({"average": -0.1}, "expected average to be a fraction"),
         ({"momentum": "0.9"}, "expected momentum to be a fraction from 0 up to, but not, 1, got '0.9'"),
         ({"weight_decay": -1}, "expected weight_decay to be a fraction"),
+        ({"schedule": "no"}, "expected schedule to be True or False, got 'no'"),
+        ({"bfloat16": None}, "expected bfloat16 to be True or False, got None"),
+        ({"lr": True}, "expected lr, the learning rate, to be a number from 0 up, e.g. 0.9, got True"),
         ({"device": "abacus"}, "expected a device that this machine has"),
         ({"init_weights": "he"}, "expected init_weights to be a function of a layer, or None, got 'he'"),
         ({"augmentation": "mirror"}, "expected augmentation to be a function of images, or None, got 'mirror'"),
@@ -335,11 +338,65 @@ def test_arguments_that_cannot_work_change_nothing(change, message):
     assert torch.equal(weights(net), before)
 
 
-@pytest.mark.parametrize("label", [-100, 10])
-def test_a_label_that_the_net_cannot_give_is_refused(label):
-    batches = [(torch.rand(2, 1, 28, 28), torch.tensor([1, label]))]
-    with pytest.raises((ValueError, IndexError)):
-        modern.train_modern(tiny_net(), batches, 1, 0.1)
+IMAGES, LABELS = torch.rand(2, 1, 28, 28), torch.tensor([1, 2])
+
+
+@pytest.mark.parametrize(("batch", "message"), [
+    ((IMAGES, torch.tensor([1, -100])), "labels from 0 to 9"),
+    ((IMAGES, torch.tensor([1, 10])), "labels from 0 to 9"),
+    ((IMAGES.mul(255).byte(), LABELS), "got torch.uint8: divide bytes by 255"),
+    ((IMAGES, LABELS.float()), "labels y of type torch.int64"),
+    ((IMAGES[:1], LABELS), "as many images as labels"),
+    ((IMAGES, LABELS, LABELS), "train_iter to give batches, pairs"),
+])  # fmt: skip
+@pytest.mark.parametrize("label_smoothing", [0.0, 0.1])
+def test_batches_that_cannot_work_do_not_reach_the_weights(batch, message, label_smoothing):
+    net, loader = tiny_net(), torch.utils.data.DataLoader([batch], batch_size=None)
+    before = weights(net)
+    with pytest.raises(ValueError, match=message):
+        modern.train_modern(net, loader, 1, 0.1, label_smoothing=label_smoothing)
+    assert torch.equal(weights(net), before)
+
+
+class Announced(list):
+    """Batches that announce more than they are."""
+
+    def __len__(self):
+        return 10
+
+
+def test_a_mean_of_steps_that_never_came_is_refused():
+    net = tiny_net()
+    before = weights(net)
+    with pytest.raises(ValueError, match=r"train_iter to give 10 batches an epoch, as its len\(\) says, got 3, so the"):
+        modern.train_modern(net, Announced(small_batches()), 2, 0.1, average=0.2)
+    assert not torch.equal(weights(net), before)  # what was learned is not thrown away
+
+
+def test_a_mean_of_fewer_steps_than_announced_is_one():
+    net = tiny_net()
+    before = weights(net)
+    modern.train_modern(net, Announced(small_batches()), 2, 0.1, average=0.9)
+    assert not torch.equal(weights(net), before)
+
+
+def test_the_net_comes_back_ready_to_predict():
+    net = modern.modern_lenet((2, 2, 2, 2))
+    modern.train_modern(net, small_batches(), 1, 0.1, average=0.5)
+    assert not any(module.training for module in net.modules())
+    with pytest.raises(d2l.Diverged):
+        modern.train_modern(net, small_batches(), 1, 1e38)
+    assert not any(module.training for module in net.modules())
+
+
+def test_after_a_stop_the_net_is_ready_to_predict():
+    def stop(X):
+        raise KeyboardInterrupt
+
+    net = tiny_net()
+    with pytest.raises(KeyboardInterrupt):
+        modern.train_modern(net, small_batches(), 1, 0.1, augmentation=stop)
+    assert not any(module.training for module in net.modules())
 
 
 def test_a_pass_without_batches_is_told():
@@ -364,7 +421,7 @@ def test_numbers_of_other_libraries_count_as_numbers():
 
 
 def test_a_loss_that_is_no_number_is_told():
-    with pytest.raises(d2l.Diverged, match="in epoch 1: try a learning rate ten times smaller"):
+    with pytest.raises(d2l.Diverged, match=r"in epoch 1, batch \d of 3.* try a learning rate ten times smaller"):
         modern.train_modern(tiny_net(), small_batches(), 1, 1e38)
 
 

@@ -1,5 +1,6 @@
 """The lab of the dead start: each measurement against a direct one."""
 
+import contextlib
 import copy
 import itertools
 import json
@@ -72,6 +73,14 @@ def test_sharpness_leaves_the_random_state_and_finds_nothing_where_nothing_bends
     dead = nn.Sequential(nn.Flatten(), nn.Linear(4, 10), nn.ReLU()).double()
     nn.init.constant_(dead[1].bias, -100.0)
     assert plateau.sharpness(dead, X, y) == 0
+
+
+def test_sharpness_keeps_the_random_state_of_the_device_that_the_net_is_on(monkeypatch):
+    X, y = batch()
+    net, devices = nn.Sequential(nn.Flatten(), nn.Linear(4, 10)).double(), []
+    monkeypatch.setattr(plateau, "random_state_kept", lambda device: devices.append(device) or contextlib.nullcontext())
+    plateau.sharpness(net, X, y)
+    assert len(devices) >= 2 and set(devices) == {net[1].weight.device}
 
 
 def test_a_step_larger_than_two_over_the_sharpness_leads_up():

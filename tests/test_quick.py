@@ -46,6 +46,15 @@ def test_a_layer_that_somebody_put_right_meanwhile_does_no_harm():
             vars(layer).pop("forward", None)
 
 
+def test_where_a_way_cannot_be_found_no_layer_keeps_one(monkeypatch):
+    net = lenet()
+    ways = iter([torch.sigmoid, torch.sigmoid])  # then it raises StopIteration
+    monkeypatch.setattr(pooling, "quick_way", lambda layer: next(ways))
+    with pytest.raises(RuntimeError), quick_layers(net):
+        pass
+    assert not any("forward" in vars(layer) for layer in net.modules())
+
+
 @pytest.mark.parametrize(("device", "changed"), [("cpu", True), ("meta", False)])
 def test_only_a_network_on_the_cpu_takes_quick_ways(device, changed):
     """Elsewhere its layers stay what they are: the kernels for a GPU decline a layer that was changed."""

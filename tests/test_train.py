@@ -1075,6 +1075,8 @@ BAD_ARGUMENTS = {
     "no test batches": ({"test_iter": []}, r"test_iter to give at least one batch"),
     "no number of batches": ({"train_iter": iter(make_batches(4))}, r"train_iter to have a length.* got list_iterator"),
     "negative epochs": ({"num_epochs": -1}, r"num_epochs .*at least 0, got -1"),
+    "true as lr": ({"lr": True}, r"learning rate.* got True"),
+    "fused as a text": ({"fused": "no"}, r"fused to be True or False, got 'no'"),
     "half an epoch": ({"num_epochs": 1.5}, r"num_epochs .*got 1.5"),
     "epochs as a text": ({"num_epochs": "10"}, r"num_epochs .*got '10'"),
     "negative lr": ({"lr": -0.1}, r"learning rate.* got -0.1"),
@@ -1234,6 +1236,28 @@ def test_what_else_goes_wrong_in_a_net_is_said_as_it_is(begin):
 def test_what_is_no_tensor_is_not_tested(batch, got):
     with pytest.raises(ValueError, match=f"two tensors, got {got}"):
         evaluate_accuracy_gpu(small_net(), [batch])
+
+
+@pytest.mark.parametrize(("net", "images", "got"), [
+    (small_net(), X.mul(255).byte(), "got torch.uint8: divide bytes by 255"),
+    (small_net().double(), X, r"torch.float64, as .* got torch.float32: X.to\(torch.float64\), or net.to"),
+])  # fmt: skip
+def test_evaluation_says_that_images_are_of_another_type(net, images, got):
+    with pytest.raises(ValueError, match=f"expected images X of type .*{got}"):
+        evaluate_accuracy_gpu(net, [(images, Y)])
+
+
+def test_so_does_that_of_a_compiled_net():
+    net = torch.compile(small_net(), backend="eager")
+    assert 0 <= evaluate_accuracy_gpu(net, [(X, Y)]) <= 1
+    with pytest.raises(ValueError, match=r"got torch.float64: X.to\(torch.float32\)"):
+        evaluate_accuracy_gpu(net, [(X.double(), Y)])
+
+
+@pytest.mark.parametrize("net", [nn.Sequential(nn.Flatten(), nn.Softmax(dim=1)), lambda X: X.flatten(1).softmax(1)])
+def test_without_parameters_an_error_is_said_as_it_is(net):
+    with pytest.raises(RuntimeError, match="not implemented for 'Byte'"):
+        evaluate_accuracy_gpu(net, [(X.mul(255).byte(), Y)])
 
 
 def test_a_cpu_by_its_number_is_the_cpu():

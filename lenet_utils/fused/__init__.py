@@ -1,6 +1,7 @@
 """Whole training steps of LeNet on a CPU in one call of C: `train_ch6(..., fused=True)`.
 
-`lenet.c` holds the arithmetic, `build.py` has it compiled, and here the network's tensors are handed over.
+`lenet.c` holds the arithmetic, `build.py` has it compiled, `which.py` says for which networks, and here their tensors
+are handed over.
 """
 
 import ctypes
@@ -8,12 +9,12 @@ import functools
 import math
 
 import torch
-from torch import nn
 
 from .. import checks, train
 from ..data import Batches
-from ..model import Reshape, lenet
+from ..model import Reshape
 from .build import Declined, load
+from .which import check, lenet_layers
 
 
 def fuse(net, lr, device):
@@ -36,8 +37,8 @@ def fuse(net, lr, device):
 
 def train_epoch(kernel, net, train_iter, optimizer, device, history, animator, stop):
     """As `train.train_epoch`; the step that the kernel takes stands for the `optimizer`'s."""
-    epoch, num_batches = len(history), len(train_iter)
-    draw_every = -(-num_batches // 5)  # rounded up: at most five points an epoch
+    num_batches = len(train_iter)
+    draw_every = train.batches_between_points(num_batches)
     sums = train.Accumulator(4)  # loss x images, correct, images, batches whose loss was a number
     net.train()
     timer = train.Timer()
@@ -47,67 +48,12 @@ def train_epoch(kernel, net, train_iter, optimizer, device, history, animator, s
         sums.add(loss * len(y), correct, len(y), math.isfinite(loss))
         if i % draw_every == 0 or i == num_batches:
             train.add_points([(i, sums)], num_batches, history, animator)
-    loss_sum, correct, seen, _ = sums
-    if not seen:
-        raise ValueError(f"expected train_iter to give batches in every epoch, got none in epoch {epoch + 1}")
-    return loss_sum / seen, correct / seen, int(seen), timer.stop()
+    return *train.epoch_means(sums, num_batches, history), timer.stop()
 
 
 def evaluate_accuracy(kernel, net, test_iter, device):
     """As `evaluate_accuracy_gpu`, in batches of at least 1,024: each call of C starts its threads anew."""
     return train.evaluate_accuracy_gpu(kernel.predict, as_pixels(test_iter, at_least=1024), device)
-
-
-# Which networks
-
-
-def check(net, device):
-    """Raises Declined unless `net` is `lenet()`, or the study note's without the last sigmoid, on the CPU."""
-    if device.type != "cpu":
-        raise Declined(f"the kernel is for the CPU and the network is on {device}")
-    check_layers(net)
-
-
-def check_layers(net):
-    """Raises Declined unless `net` is `lenet()`, or the study note's without the last sigmoid."""
-    if type(net) is not nn.Sequential:
-        raise Declined(f"the kernel is for lenet()'s nn.Sequential and the network is a {type(net).__name__}")
-    wanted = lenet_layers()
-    if len(net) == len(wanted) - 1:
-        del wanted[-2]  # the sigmoid that the study note forgot
-    for (name, layer), expected in zip(net._modules.items(), wanted):  # named_children leaves out repeated ones
-        if settings(layer) != settings(expected):
-            raise Declined(f"layer {name} of the network is {layer} and the kernel is for {expected} there")
-    if len(net) != len(wanted):
-        raise Declined(f"the network has {len(net)} layers and the kernel is for the {len(wanted)} of lenet()")
-    for name, module in net.named_modules():
-        for kind, is_there in (("hooks", hooked(module)), ("a forward of its own", "forward" in vars(module))):
-            if is_there:
-                place = f"layer {name}" if name else "the network"
-                raise Declined(f"{place} has {kind}, which the kernel would not call")
-    for name, p in net.named_parameters():
-        if p.dtype != torch.float32:
-            raise Declined(f"the kernel is for torch.float32 and the parameter {name} is of type {p.dtype}")
-        if not p.requires_grad or p._backward_hooks or getattr(p, "_post_accumulate_grad_hooks", None):
-            raise Declined(f"the parameter {name} is {'hooked' if p.requires_grad else 'frozen'}")
-
-
-def lenet_layers():
-    with torch.device("meta"):  # without memory, and without drawing numbers from the random state
-        return list(lenet())
-
-
-def settings(layer):
-    """All that decides what a layer computes, but for the values of its parameters."""
-    public = {name: value for name, value in vars(layer).items() if not name.startswith("_")}
-    public = {name: value for name, value in public.items() if name not in ("training", "forward")}
-    shapes = {name: p if p is None else tuple(p.shape) for name, p in layer._parameters.items()}
-    return type(layer), public, shapes
-
-
-def hooked(module):
-    return any(value for name, value in vars(module).items() if name.startswith("_") and name.endswith("_hooks")
-               and "state_dict" not in name)  # fmt: skip
 
 
 # Images as they are kept
@@ -194,7 +140,8 @@ class Kernel:
     def predict(self, X):
         """Logits `(N, 10)`."""
         if not isinstance(X, Pixels) and X.dtype != torch.float32:
-            return self.net(X)  # which says what it thinks of that
+            with checks.types_explained(self.net, X):
+                return self.net(X)  # which says what it thinks of that
         X = self.pixels(X)
         logits = torch.empty(len(X), 10, dtype=torch.float32, device="cpu")  # as C writes it, whatever is usual here
         self.call(self.library.lenet_forward, X, None, logits)

@@ -15,6 +15,7 @@ import torch
 from .. import checks, train
 from ..data import Batches
 from ..fused.build import Declined
+from ..model import evaluation_mode, random_state_kept
 
 MOST_STEPS = 64  # in one recording: enough for its call to cost nothing, and few enough to record in a moment
 
@@ -45,8 +46,7 @@ def train_epoch(player, net, train_iter, optimizer, device, history, animator, s
     places, sums = zip(*marks)
     sums = torch.stack(sums).tolist()  # waits for the GPU
     train.add_points(list(zip(places, sums)), num_batches, history, animator)
-    loss_sum, correct, seen, _ = sums[-1]
-    return loss_sum / seen, correct / seen, int(seen), timer.stop()
+    return *train.epoch_means(sums[-1], num_batches, history), timer.stop()
 
 
 def plan(num_images, batch_size):
@@ -56,7 +56,7 @@ def plan(num_images, batch_size):
     [(256, 47, True), (256, 46, False), (96, 1, True)]
     """
     full, rest = divmod(num_images, batch_size)
-    draw_every = -(-(full + bool(rest)) // 5)  # rounded up: at most five points an epoch
+    draw_every = train.batches_between_points(full + bool(rest))
     parts, done = [], 0
     while done < full:
         count = min(MOST_STEPS, full - done, draw_every - done % draw_every)
@@ -89,7 +89,8 @@ class Steps:
         checks.batch(X, y)
         for p in self.parameters:
             p.grad = None
-        y_hat = checks.forward(self.net, X)
+        with checks.types_explained(self.net, X):
+            y_hat = self.net(X)
         checks.logits(y_hat, y)
         loss = train.cross_entropy(y_hat, y)
         loss.backward()
@@ -108,17 +109,17 @@ class Player:
 
     def __init__(self, net, make_steps, device):
         self.net, self.make_steps, self.device = net, make_steps, device
-        self.steps, self.recordings = None, {}
+        self.steps, self.recordings, self.declined = None, {}, False
 
     def ready_for(self, train_iter):
         """Whether there are recordings for the batches `train_iter`; makes them the first time, or says why not."""
-        if self.steps is None:
+        if self.steps is None and not self.declined:
             try:
                 self.record(train_iter)
             except Declined as reason:
                 print(f"not fused, since {reason}; the training goes on without")
-                self.steps = False
-        return self.steps and self.steps.batches is train_iter
+                self.declined = True
+        return self.steps is not None and self.steps.batches is train_iter
 
     def record(self, train_iter):
         """Raises Declined where that cannot be done."""
@@ -168,9 +169,10 @@ class Player:
 
     def look_at_labels(self, steps):
         """Raises ValueError for labels that the network has no output for: a GPU would not say what is wrong."""
-        with train.evaluation_mode(self.net), torch.no_grad():
+        with evaluation_mode(self.net), torch.no_grad():
             X, y = steps.batches.pick(steps.batches.labels.new_zeros(1))
-            y_hat = checks.forward(self.net, X)
+            with checks.types_explained(self.net, X):
+                y_hat = self.net(X)
             checks.logits(y_hat, y)
             checks.all_labels(steps.batches.labels, y_hat)
 
@@ -217,7 +219,7 @@ def as_it_was(net, device):
     tensors = [*net.parameters(), *net.buffers()]
     kept = [tensor.detach().clone() for tensor in tensors]
     try:
-        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        with random_state_kept(device):
             yield
     finally:
         with torch.no_grad():

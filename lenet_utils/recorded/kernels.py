@@ -45,8 +45,8 @@ import triton
 import triton.language as tl
 
 from .. import checks
-from ..fused import check_layers, lenet_layers
 from ..fused.build import Declined
+from ..fused.which import check_layers, lenet_layers
 from . import Steps
 
 OPTIONS = {"num_stages": 1, "enable_fp_fusion": True}
