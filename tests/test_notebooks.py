@@ -31,6 +31,7 @@ HISTORY = {
     "2011": "the year of a paper",
     "2013": "the year of a paper",
     "2014": "the year of a paper",
+    "1964": "the year of a paper",
     "2015": "the year of a paper",
     "2016": "the year of a paper",
     "2017": "the year of a paper",
