@@ -279,7 +279,10 @@ def luck(expected, seeds):
         expected, 1.05, 1.15,
         {
             0.1: "That is for one comparison, and there are eleven.",
-            0.55: "All dots of a row may lie above, or all below: these are two cases.",
+            **dict.fromkeys(
+                (0.5, 0.55, 0.6), "All dots of a row may lie above, or all below: these are two cases."
+            ),
+            **dict.fromkeys((0.69, 0.7), "That is about the chance of at least one; asked is how many you expect."),
             1: "One decimal place, please.",
             1.2: "The ladder has twelve rows, and so eleven comparisons of one row with the next.",
         },
@@ -292,6 +295,7 @@ def luck(expected, seeds):
             4: "With four seeds each, you would still expect about 0.3.",
             6: "Fewer are enough.",
             7: "Fewer are enough.",
+            10: "That is for two rows together.",
         },
         "The first number is right, the second isn't.",
     )  # fmt: skip
