@@ -1,5 +1,6 @@
 """Fixtures that several test files share."""
 
+import importlib.util
 import os
 import pathlib
 import shutil
@@ -63,6 +64,21 @@ def python(tmp_path):
         return done.stdout.strip()
 
     return run
+
+
+@pytest.fixture
+def benchmark(monkeypatch):
+    """A function that loads a script of `benchmarks/` by its name, as a module."""
+
+    def load(name):
+        monkeypatch.syspath_prepend(COURSE / "benchmarks")
+        spec = importlib.util.spec_from_file_location(f"benchmark_{name}", COURSE / "benchmarks" / f"{name}.py")
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        sys.modules.pop("machine", None)
+        return module
+
+    return load
 
 
 @pytest.fixture(scope="session")

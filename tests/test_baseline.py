@@ -1,29 +1,22 @@
 """What the course says of a linear layer and of shuffled pixels is what `benchmarks/baseline.py` measured."""
 
-import importlib.util
 import json
 import pathlib
 import statistics
-import sys
 
 import pytest
 import torch
 
-BENCHMARKS = pathlib.Path(__file__).parent.parent / "benchmarks"
-RUNS = json.loads((BENCHMARKS / "results" / "baseline.json").read_text())["runs"]
+RESULTS = pathlib.Path(__file__).parent.parent / "benchmarks" / "results"
+RUNS = json.loads((RESULTS / "baseline.json").read_text())["runs"]
 ALONE = [run for run in RUNS if run["recipe"] == "ten epochs"]
 SHUFFLE = {(r["network"], r["shuffled"], r["seed"]): r["kept_acc"] for r in RUNS if r["recipe"] == "shuffle"}
 SEEDS = range(12)
 
 
 @pytest.fixture
-def baseline(monkeypatch):
-    monkeypatch.syspath_prepend(BENCHMARKS)
-    spec = importlib.util.spec_from_file_location("benchmark_baseline", BENCHMARKS / "baseline.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    sys.modules.pop("machine", None)
-    return module
+def baseline(benchmark):
+    return benchmark("baseline")
 
 
 def test_every_run_is_there_once(baseline):
@@ -39,7 +32,7 @@ def test_a_linear_layer_ends_as_high_as_lenet_s_best_seeds():
     ends = [run["test_acc"][-1] for run in ALONE]
     assert all(len(run["test_acc"]) == 10 for run in ALONE)
     assert (round(min(ends), 3), round(max(ends), 3)) == (0.817, 0.838)
-    seeds = json.loads((BENCHMARKS / "results" / "seeds.json").read_text())["runs"]
+    seeds = json.loads((RESULTS / "seeds.json").read_text())["runs"]
     lenet = [run["test_acc"][-1] for run in seeds if run["variant"] == "lenet"]
     assert min(ends) > statistics.median(lenet) + 0.01 and min(ends) >= max(lenet)
 

@@ -1,6 +1,5 @@
 """The teacher's guide and the README: their numbers are the measured ones, and every notebook is in them."""
 
-import importlib.util
 import json
 import pathlib
 import re
@@ -19,34 +18,25 @@ NOTEBOOKS = sorted(path.stem for path in (COURSE / "notebooks").glob("*.ipynb"))
 GIGABYTE = 1000  # in MB; Binder guarantees one
 
 
-def benchmark(name, monkeypatch):
-    monkeypatch.syspath_prepend(COURSE / "benchmarks")
-    spec = importlib.util.spec_from_file_location(f"benchmark_{name}", COURSE / "benchmarks" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    sys.modules.pop("machine", None)
-    return module
-
-
 @pytest.mark.parametrize(("name", "mark"), [("notebooks", "measured"), ("classroom", "class")])
-def test_the_guide_has_the_measured_numbers(monkeypatch, name, mark):
+def test_the_guide_has_the_measured_numbers(benchmark, name, mark):
     results = json.loads((RESULTS / f"{name}.json").read_text())
     written = GUIDE.split(f"<!-- {mark} -->\n")[1].split(f"\n<!-- end of {mark} -->")[0]
-    assert written == benchmark(name, monkeypatch).table(results)
+    assert written == benchmark(name).table(results)
 
 
 @pytest.mark.parametrize("name", ["frameworks", "growth", "memory", "scaling", "gpu"])
-def test_the_benchmarks_page_has_the_measured_numbers(monkeypatch, name):
+def test_the_benchmarks_page_has_the_measured_numbers(benchmark, name):
     if not (RESULTS / f"{name}.json").exists():
         pytest.skip(f"{name}.json: not measured yet")
     results = json.loads((RESULTS / f"{name}.json").read_text())
     written = BENCHMARKS.split(f"<!-- {name} -->\n")[1].split(f"\n<!-- end of {name} -->")[0]
-    assert written == benchmark(name, monkeypatch).table(results)
+    assert written == benchmark(name).table(results)
 
 
-def test_the_table_of_growth_is_that_of_the_machine_that_measured(monkeypatch):
+def test_the_table_of_growth_is_that_of_the_machine_that_measured(benchmark, monkeypatch):
     """However many cores this one has."""
-    growth = benchmark("growth", monkeypatch)
+    growth = benchmark("growth")
     results = json.loads((RESULTS / "growth.json").read_text())
     written = growth.table(results)
     monkeypatch.setitem(growth.USUAL, "cores", 16)
