@@ -36,7 +36,7 @@ def test_every_run_is_there_once(optimizers):
 @pytest.mark.parametrize("network", ["the note's network", *UNNORMALISED])
 def test_adam_s_usual_rate_learns_with_every_seed_and_three_times_as_much_is_better(network):
     usual, larger = (ACCS["steps", network, "Adam", lr] for lr in (0.001, 0.003))
-    assert min(usual) > 0.4 and statistics.median(larger) > statistics.median(usual)
+    assert min(usual) > 0.6 and statistics.median(larger) > statistics.median(usual)
     assert statistics.median(ACCS["steps", network, "Adam", 0.1]) < 0.2
 
 
@@ -50,9 +50,12 @@ def test_with_good_rates_adam_stays_ahead_where_nothing_is_normalised(network):
     assert min(best(network, "Adam")) > statistics.median(best(network, "momentum"))
 
 
-def test_with_batch_normalisation_neither_the_rule_nor_the_rate_matters_much():
-    medians = {case: statistics.median(accs) for case, accs in ACCS.items() if case[1] == "with batch normalisation"}
-    assert len(medians) == 8 and max(medians.values()) - min(medians.values()) < 0.015
+def test_with_batch_normalisation_little_is_left_of_that_and_the_rate_hardly_matters():
+    momentum, adam = (best("with batch normalisation", optimizer) for optimizer in ("momentum", "Adam"))
+    assert 0.003 < statistics.median(adam) - statistics.median(momentum) < 0.01 and min(adam) < max(momentum)
+    for optimizer, rates in (("momentum", (0.1, 0.3, 1.0)), ("Adam", (0.01, 0.03, 0.1))):
+        tenfold = [statistics.median(ACCS["epochs", "with batch normalisation", optimizer, lr]) for lr in rates]
+        assert max(tenfold) - min(tenfold) < 0.005
 
 
 def test_the_rate_rises_from_nothing_and_falls_to_nothing(optimizers):
