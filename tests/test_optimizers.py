@@ -7,7 +7,9 @@ import statistics
 import pytest
 import torch
 
-RESULTS = pathlib.Path(__file__).parent.parent / "benchmarks" / "results"
+COURSE = pathlib.Path(__file__).parent.parent
+NOTEBOOK = COURSE / "notebooks" / "5_modern_lenet.ipynb"
+RESULTS = COURSE / "benchmarks" / "results"
 RUNS = json.loads((RESULTS / "optimizers.json").read_text())["runs"]
 SEEDS = range(5)
 ACCS = {}
@@ -73,3 +75,22 @@ def test_the_rate_rises_from_nothing_and_falls_to_nothing(optimizers):
     assert len(rates) == 10 and max(rates) == rates[1] == 0.5 and rates[-1] < 1e-9
     optimizers.train(net, batches, Recorder, 0.5)
     assert rates[10:] == [0.5] * 5
+
+
+@pytest.mark.parametrize("name", ["sgd", "momentum", "adam"])
+def test_the_notebook_s_rules_are_pytorch_s(name):
+    """Forty steps down the notebook's valley."""
+    cells = {cell["id"]: "".join(cell["source"]) for cell in json.loads(NOTEBOOK.read_text("utf-8"))["cells"]}
+    names = {"torch": torch}
+    for cell in ("step-02", "step-03", "step-04"):
+        exec(cells[cell], names)
+    make, more = {"sgd": (torch.optim.SGD, {}), "momentum": (torch.optim.SGD, {"momentum": 0.9}),
+                  "adam": (torch.optim.Adam, {})}[name]  # fmt: skip
+    w, path = torch.tensor([-4.0, 1.0], requires_grad=True), [torch.tensor([-4.0, 1.0])]
+    optimizer = make([w], lr=0.01, **more)
+    for _ in range(40):
+        optimizer.zero_grad()
+        (names["valley"] * w**2 / 2).sum().backward()
+        optimizer.step()
+        path.append(w.detach().clone())
+    torch.testing.assert_close(names["descend"](names[name], 0.01), torch.stack(path))
