@@ -73,7 +73,7 @@ def table(results):
     """What was measured, in Markdown, as it stands in the teacher's guide."""
     machine_, runs = results["machine"], results["runs"]
     lines = ["| notebook | seconds | CPU seconds | peak memory | all its processes |", "|---|---|---|---|---|"]
-    row = "| {notebook} | {seconds:.0f} | {cpu_seconds:.0f} | {peak_mb} MB | {together_mb:,} MB |"
+    row = "| {notebook} | {seconds:.0f} | {cpu_seconds:.0f} | {peak_mb:,} MB | {together_mb:,} MB |"
     lines += [row.format(**run) for run in runs]
     minutes = sum(run["cpu_seconds"] for run in runs) / 60
     return "\n".join(
