@@ -82,7 +82,7 @@ def test_the_notebook_s_rules_are_pytorch_s(name):
     """Forty steps down the notebook's valley."""
     cells = {cell["id"]: "".join(cell["source"]) for cell in json.loads(NOTEBOOK.read_text("utf-8"))["cells"]}
     names = {"torch": torch}
-    for cell in ("step-02", "step-03", "step-04"):
+    for cell in ("step-02", "step-02-a", "step-03", "step-04"):
         exec(cells[cell], names)
     make, more = {"sgd": (torch.optim.SGD, {}), "momentum": (torch.optim.SGD, {"momentum": 0.9}),
                   "adam": (torch.optim.Adam, {})}[name]  # fmt: skip
