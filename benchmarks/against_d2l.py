@@ -55,7 +55,7 @@ def cpu_seconds():
 
 def lay_out_data(folder):
     """d2l looks for the unpacked files in ../data/FashionMNIST/raw. Returns a folder from which that leads there."""
-    from lenet_utils import files
+    from lenet_utils.support import files
 
     raw, work = folder / "data" / "FashionMNIST" / "raw", folder / "work"
     raw.mkdir(parents=True)

@@ -55,7 +55,7 @@ def load(path):
 
 def read_data():
     """Images uint8 and labels uint8 of both sets, without lenet_utils itself, which would load PyTorch."""
-    files = load(HERE.parent / "lenet_utils" / "files.py")
+    files = load(HERE.parent / "lenet_utils" / "support" / "files.py")
     return [
         [files.read_idx(f"{split}-{kind}-ubyte.gz") for kind in ("images-idx3", "labels-idx1")]
         for split in ("train", "t10k")

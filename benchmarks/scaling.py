@@ -1,4 +1,4 @@
-"""Training by one and by two processes, and what the model of `lenet_utils/scaling.py` says: `scaling.py`.
+"""Training by one and by two processes, and what the model of `lenet_utils/parallel/scaling.py` says: `scaling.py`.
 
 Each process has one thread, so that two of them have twice the cores. Rounds take turns; medians are kept. The model
 gets its four numbers from one process (at two batch sizes) and from bare all-reduces; what two processes do
@@ -21,10 +21,10 @@ import torch
 from torch import distributed
 
 from lenet_utils import lenet, train
-from lenet_utils.parallel import data
-from lenet_utils.resume import train as train_as_team
-from lenet_utils.scaling import Machine, draw
-from lenet_utils.team import join, leave
+from lenet_utils.parallel.program import data
+from lenet_utils.parallel.resume import train as train_as_team
+from lenet_utils.parallel.scaling import Machine, draw
+from lenet_utils.parallel.team import join, leave
 
 README = machine.RESULTS.parent / "README.md"
 RESULT = machine.RESULTS / "scaling.json"

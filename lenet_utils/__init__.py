@@ -5,8 +5,8 @@ What the first notebooks need is imported here, in the order in which they meet 
 from the module that has it.
 """
 
-from .importing import no_garbage_collection
-from .threads import limit_threads, wait_asleep
+from .support.importing import no_garbage_collection
+from .support.threads import limit_threads, wait_asleep
 
 wait_asleep()  # before PyTorch is loaded
 with no_garbage_collection():  # a twelfth of the time that loading PyTorch takes
@@ -15,10 +15,10 @@ from .data import load_data_fashion_mnist, get_fashion_mnist_labels
 from .train import Timer, Accumulator, accuracy, evaluate_accuracy_gpu, try_gpu, train_ch6, History, Diverged
 from .trained import trained_lenet, training_record
 from .plot import Animator, set_axes, show_images, plot_confusion, use_svg_display
-from .display import describe_figures, set_alt
-from .source import show_code, show_source
+from .support.display import describe_figures, set_alt
+from .support.source import show_code, show_source
 from .page import explore
-from .files import DataError
+from .support.files import DataError
 
 __all__ = [
     "Reshape", "lenet", "print_layer_shapes", "layer_table",
@@ -32,8 +32,8 @@ __all__ = [
 
 def __getattr__(name):
     raise AttributeError(
-        f"lenet_utils has no {name}: it has what d2l's chapters on LeNet and on modern networks need; what later "
-        "notebooks need is in its modules, e.g. `from lenet_utils.checkpoint import Checkpoint`; d2l has the rest"
+        f"lenet_utils has no {name}: it has what d2l's chapters on LeNet and on modern networks need; what "
+        "later notebooks need is in its modules, e.g. `from lenet_utils.inside import show_stages`; d2l has the rest"
     )
 
 

@@ -5,7 +5,7 @@ import functools
 
 import torch
 
-from . import checks, files
+from .support import checks, files
 
 LABELS = ("t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
 

@@ -2,7 +2,7 @@
 
 import torch
 
-from .display import set_alt
+from .support.display import set_alt
 
 GAP = 1  # pixels between two maps that stand side by side
 WIDTH, TALLEST, SHORTEST = 6.4, 1.03, 0.4  # inches; the shortest row still has room for its label's three lines

@@ -11,11 +11,11 @@ import torch
 from torch.nn import functional as F
 
 from . import train
-from .display import set_alt
 from .model import lenet
 from .plot import STYLES
 from .quick import quick_layers
-from .stop import StopBetweenBatches
+from .support.display import set_alt
+from .support.stop import StopBetweenBatches
 from .train import train_ch6
 
 # The stopwatch

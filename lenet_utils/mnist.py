@@ -3,9 +3,9 @@
 import http.client
 import pathlib
 
-from . import checks
 from .data import Batches
-from .files import DataError, user_cache
+from .support import checks
+from .support.files import DataError, user_cache
 
 
 def load_data_mnist(batch_size, folder=None):

@@ -8,7 +8,7 @@ import math
 import torch
 from torch import nn
 
-from . import checks
+from .support import checks
 
 
 class Reshape(nn.Module):

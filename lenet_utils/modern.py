@@ -11,9 +11,9 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, update_bn
 
-from . import checks
 from .data import Batches, read_split
 from .model import Reshape
+from .support import checks
 from .train import SGD, Accumulator, Timer, count_correct, cross_entropy, epoch_means, evaluate_accuracy_gpu
 
 

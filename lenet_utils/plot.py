@@ -10,8 +10,8 @@ import weakref
 
 import torch
 
-from . import checks
-from .display import LivePicture, alt_text_of_words, kernel_shell, set_alt
+from .support import checks
+from .support.display import LivePicture, alt_text_of_words, kernel_shell, set_alt
 
 # Okabe and Ito's colours, which colour-blind readers tell apart, each with a line style or marker of its own as well.
 STYLES = (

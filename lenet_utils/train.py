@@ -11,12 +11,12 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from . import checks
 from .data import Batches
-from .memory import kept_memory
 from .model import evaluation_mode
 from .quick import quick_layers
-from .stop import StopBetweenBatches
+from .support import checks
+from .support.memory import kept_memory
+from .support.stop import StopBetweenBatches
 
 
 class Timer:
@@ -208,7 +208,7 @@ def train_ch6(
     checks.switch("fused", fused)
     lr, device, animator = float(lr), checks.device(device), None if animator is True else animator
     if checkpoint is not None and checkpoint is not False:
-        from .resume import train  # the same loop, which can also begin in the middle
+        from .parallel.resume import train  # the same loop, which can also begin in the middle
 
         if fused:
             print("not fused, since only batch by batch can a run be kept; the training goes on without")

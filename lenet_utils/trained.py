@@ -9,8 +9,8 @@ import pathlib
 
 import torch
 
-from .files import DataError
 from .model import lenet
+from .support.files import DataError
 
 WEIGHTS = pathlib.Path(__file__).parent / "weights" / "lenet.safetensors"
 REMEDY = "take it from a fresh copy of the course, or make it anew with tools/make_weights.py"

@@ -14,10 +14,10 @@ import torch
 from torch import nn
 from torch.utils.data import BatchSampler, DataLoader, RandomSampler, TensorDataset
 
-from lenet_utils import checkpoint as module
 from lenet_utils import lenet, train, train_ch6
-from lenet_utils.checkpoint import Checkpoint, CheckpointError, pack, unpack
 from lenet_utils.data import Batches
+from lenet_utils.parallel import checkpoint as module
+from lenet_utils.parallel.checkpoint import Checkpoint, CheckpointError, pack, unpack
 
 CPU = torch.device("cpu")
 
@@ -495,7 +495,7 @@ def test_a_file_that_really_cannot_grow(tmp_path, python):
         f"""
 import resource
 import torch
-from lenet_utils.checkpoint import Checkpoint, CheckpointError
+from lenet_utils.parallel.checkpoint import Checkpoint, CheckpointError
 kept = Checkpoint({str(tmp_path / "run")!r})
 kept.save({{"w": torch.ones(10)}}, {{"epoch": 1}})
 resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))

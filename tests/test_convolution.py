@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from lenet_utils import convolution, lenet, train_ch6
-from lenet_utils.convolution import FirstConvolution
-from lenet_utils.quick import quick_layers
+from lenet_utils import lenet, train_ch6
+from lenet_utils.quick import convolution, quick_layers
+from lenet_utils.quick.convolution import FirstConvolution
 
 
 @pytest.fixture(autouse=True)

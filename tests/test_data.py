@@ -17,7 +17,8 @@ import numpy as np
 import pytest
 import torch
 
-from lenet_utils import DataError, data, files, get_fashion_mnist_labels, load_data_fashion_mnist
+from lenet_utils import DataError, data, get_fashion_mnist_labels, load_data_fashion_mnist
+from lenet_utils.support import files
 
 NAMES = tuple(files.MD5)
 SMALL = "t10k-labels-idx1-ubyte.gz"  # 5 KB: where any of the four files will do
@@ -627,7 +628,8 @@ def test_eight_processes_start_cold_at_once(good_files, tmp_path, slim, python):
 EIGHT_PROCESSES = """
 import os, pathlib, traceback
 from torchvision.datasets import FashionMNIST
-from lenet_utils import files, load_data_fashion_mnist
+from lenet_utils import load_data_fashion_mnist
+from lenet_utils.support import files
 
 files.PACKAGED = pathlib.Path(os.environ["PACKAGED"])
 FashionMNIST.mirrors = [os.environ["MIRROR"]]

@@ -7,7 +7,7 @@ import weakref
 import pytest
 
 import lenet_utils as d2l
-from lenet_utils.importing import no_garbage_collection
+from lenet_utils.support.importing import no_garbage_collection
 
 SCRIPT = """
 import gc, sys
@@ -82,13 +82,11 @@ def test_other_names_are_said_to_be_d2ls(name):
 
 def test_a_name_of_a_later_notebook_is_said_to_be_in_its_module():
     with pytest.raises(AttributeError) as caught:
-        d2l.Checkpoint  # noqa: B018
+        d2l.show_stages  # noqa: B018
     exec(re.search("`(.*)`", str(caught.value))[1], found := {})
-    assert found["Checkpoint"].__module__ == "lenet_utils.checkpoint"
+    assert found["show_stages"].__module__ == "lenet_utils.inside"
 
 
 def test_modules_are_imported_as_ever(python):
-    code = (
-        "from lenet_utils import scaling; import lenet_utils.memory as memory; print(scaling.__name__, memory.__name__)"
-    )
-    assert python(code) == "lenet_utils.scaling lenet_utils.memory"
+    code = "from lenet_utils import ladder; import lenet_utils.support.memory as m; print(ladder.__name__, m.__name__)"
+    assert python(code) == "lenet_utils.ladder lenet_utils.support.memory"

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from lenet_utils import inside, lenet
-from lenet_utils.display import alt_text
+from lenet_utils.support.display import alt_text
 
 matplotlib.use("Agg")
 

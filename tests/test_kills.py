@@ -8,8 +8,8 @@ import time
 import pytest
 import torch
 
-from lenet_utils.checkpoint import Checkpoint
-from lenet_utils.launch import Torchrun
+from lenet_utils.parallel.checkpoint import Checkpoint
+from lenet_utils.parallel.launch import Torchrun
 
 pytestmark = [
     pytest.mark.doors,

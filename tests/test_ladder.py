@@ -8,7 +8,7 @@ from torch import nn
 
 from lenet_utils import ladder, layer_table, lenet
 from lenet_utils.data import Batches
-from lenet_utils.pooling import HalveByMean
+from lenet_utils.quick.pooling import HalveByMean
 
 IMAGES, LABELS = torch.randint(0, 256, (20, 28, 28), dtype=torch.uint8), torch.arange(20) % 10
 

@@ -7,9 +7,10 @@ import types
 import pytest
 import torch
 
-from lenet_utils import lenet, memory, train_ch6
+from lenet_utils import lenet, train_ch6
 from lenet_utils.data import Batches
-from lenet_utils.memory import is_large, kept_memory
+from lenet_utils.support import memory
+from lenet_utils.support.memory import is_large, kept_memory
 
 TRAIN = """
 import ctypes, os, pathlib, resource, sys

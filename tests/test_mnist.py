@@ -6,8 +6,8 @@ import pytest
 import torch
 import torchvision
 
-from lenet_utils.files import DataError
 from lenet_utils.mnist import load_data_mnist
+from lenet_utils.support.files import DataError
 
 
 class Digits:

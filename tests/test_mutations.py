@@ -72,14 +72,14 @@ MUTATIONS = {
         "read_late",
     ),
     "pictures whose rows are as long as their columns": (
-        "convolution.py",
+        "quick/convolution.py",
         "(height * width, 1, width, 1)",
         "(height * width, 1, height, 1)",
         "test_convolution.py",
         "gradients_are_right",
     ),
     "a quick way whose rounding is not looked at": (
-        "convolution.py",
+        "quick/convolution.py",
         "return all(map(torch.equal, *ways))",
         "return True",
         "test_convolution.py",
@@ -177,7 +177,7 @@ MUTATIONS = {
         "order_changes",
     ),
     "damaged files taken as good": (
-        "files.py",
+        "support/files.py",
         "if hashlib.md5(packed, usedforsecurity=False).hexdigest() != MD5[name]:",
         "if False:",
         "test_data.py",

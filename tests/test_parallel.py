@@ -18,12 +18,14 @@ import pytest
 import torch
 from torch import distributed, nn
 
-from lenet_utils import files, launch, lenet, parallel, resume, team, train
-from lenet_utils.checkpoint import Checkpoint
+from lenet_utils import lenet, train
 from lenet_utils.data import Batches
-from lenet_utils.launch import Torchrun
-from lenet_utils.team import Team
-from lenet_utils.threads import share_of_cores
+from lenet_utils.parallel import launch, program, resume, team
+from lenet_utils.parallel.checkpoint import Checkpoint
+from lenet_utils.parallel.launch import Torchrun
+from lenet_utils.parallel.team import Team
+from lenet_utils.support import files
+from lenet_utils.support.threads import share_of_cores
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="the teams of these tests are forked")
 CPU = torch.device("cpu")
@@ -249,9 +251,9 @@ def test_without_torchrun_it_is_one_process(tmp_path, capsys, monkeypatch):
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     threads = torch.get_num_threads()
     try:
-        parallel.main(["--images=60", "--epochs=1", "--device=cpu", f"--checkpoint={tmp_path}", "--threads=1"])
+        program.main(["--images=60", "--epochs=1", "--device=cpu", f"--checkpoint={tmp_path}", "--threads=1"])
         assert "training on cpu\n" in capsys.readouterr().out
-        parallel.main(["--images=60", "--epochs=2", "--device=cpu", f"--checkpoint={tmp_path}"])
+        program.main(["--images=60", "--epochs=2", "--device=cpu", f"--checkpoint={tmp_path}"])
         assert "going on after epoch 1, of 2 epochs" in capsys.readouterr().out
         assert torch.get_num_threads() == share_of_cores(1)
     finally:
@@ -287,7 +289,7 @@ def test_missing_data_gets_one_sentence(monkeypatch):
     def nothing_there(*_):
         raise files.DataError("the data is not here")
 
-    monkeypatch.setattr(parallel, "read_split", nothing_there)
+    monkeypatch.setattr(program, "read_split", nothing_there)
     assert refused(monkeypatch, ["--epochs=1", "--device=cpu"]) == "the data is not here"
 
 
@@ -304,8 +306,8 @@ def test_the_death_of_another_is_told_from_trouble_of_ones_own(monkeypatch, erro
     def fails(*_, **__):
         raise error
 
-    monkeypatch.setattr(parallel, "join", lambda *_: Team(1, 2))
-    monkeypatch.setattr(parallel, "train", fails)
+    monkeypatch.setattr(program, "join", lambda *_: Team(1, 2))
+    monkeypatch.setattr(program, "train", fails)
     assert refused(monkeypatch, ["--images=60", "--device=cpu"]) == said
 
 
@@ -322,12 +324,12 @@ def refused(monkeypatch, arguments, places=None):
     def give_up(reason):
         raise Ended(reason)
 
-    monkeypatch.setattr(parallel, "give_up", give_up)
+    monkeypatch.setattr(program, "give_up", give_up)
     monkeypatch.setattr(team.distributed, "init_process_group", lambda *_, **__: pytest.fail("it went on"))
     threads = torch.get_num_threads()
     try:
         with pytest.raises(Ended) as caught:
-            parallel.main(arguments)
+            program.main(arguments)
     finally:
         torch.set_num_threads(threads)
     return str(caught.value)
@@ -344,7 +346,7 @@ def test_all_begin_with_the_weights_of_process_0(tmp_path):
 
 def test_who_leaves_has_succeeded(python):  # which wants the exit status 0
     code = (
-        "from lenet_utils import team; team.distributed.is_initialized = lambda: True; "
+        "from lenet_utils.parallel import team; team.distributed.is_initialized = lambda: True; "
         "print('said'); team.leave(); print('here')"
     )
     assert python(code) == "said"
@@ -486,10 +488,10 @@ def kill_in_the_middle(lines, folder, killed):
 
 
 def by_hand(of, folder, arguments):
-    asked = parallel.options(arguments)
+    asked = program.options(arguments)
     torch.set_num_threads(share_of_cores(2))
     torch.manual_seed(asked.seed)
-    train_iter, test_iter = parallel.data(asked.batch_size, asked.images)
+    train_iter, test_iter = program.data(asked.batch_size, asked.images)
     more = {"init_weights": train.init_xavier, "animator": False, "team": of}
     resume.train(lenet(), train_iter, test_iter, asked.epochs, asked.lr, CPU, folder, **more)
 

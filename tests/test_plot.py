@@ -20,17 +20,8 @@ import pytest
 import torch
 
 import lenet_utils
-from lenet_utils import (
-    Animator,
-    History,
-    display,
-    plot,
-    plot_confusion,
-    set_alt,
-    set_axes,
-    show_images,
-    use_svg_display,
-)
+from lenet_utils import Animator, History, plot, plot_confusion, set_alt, set_axes, show_images, use_svg_display
+from lenet_utils.support import display
 
 PACKAGE_PARENT = pathlib.Path(lenet_utils.__file__).parent.parent
 
@@ -520,7 +511,7 @@ CELLS = {
 import gc, hashlib, json, os, signal, time, weakref
 import torch
 import lenet_utils as d2l
-from lenet_utils import display
+from lenet_utils.support import display
 
 drawn, draw = [], d2l.Animator.draw
 

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import nn
 
-from lenet_utils import lenet, pooling, train_ch6
-from lenet_utils.pooling import HalveByMean
-from lenet_utils.quick import quick_layers
+from lenet_utils import lenet, train_ch6
+from lenet_utils.quick import pooling, quick_layers
+from lenet_utils.quick.pooling import HalveByMean
 
 WAYS = {"by product": pooling.both_by_product, "by corners": pooling.both_by_corners}
 

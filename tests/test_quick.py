@@ -6,8 +6,8 @@ The trials neither heed nor change what the learner has set.
 import pytest
 import torch
 
-from lenet_utils import convolution, lenet, pooling
-from lenet_utils.quick import quick_layers
+from lenet_utils import lenet
+from lenet_utils.quick import convolution, pooling, quick_layers
 
 TRIALS = {
     "pooling": lambda: pooling.products_pay.__wrapped__((4, 6, 28, 28), 1),

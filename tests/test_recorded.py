@@ -12,7 +12,7 @@ from torch.utils._pytree import tree_leaves
 
 from lenet_utils import Diverged, History, fused, lenet, recorded, train
 from lenet_utils.data import Batches
-from lenet_utils.stop import StopBetweenBatches
+from lenet_utils.support.stop import StopBetweenBatches
 
 CPU = torch.device("cpu")
 CUDA = torch.device("cuda")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lenet_utils.scaling import Machine
+from lenet_utils.parallel.scaling import Machine
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ import pytest
 import servers
 from conftest import fresh_environment
 
-from lenet_utils.checkpoint import Checkpoint
+from lenet_utils.parallel.checkpoint import Checkpoint
 
 pytestmark = pytest.mark.doors
 

@@ -7,7 +7,8 @@ import pathlib
 import pytest
 
 import lenet_utils as d2l
-from lenet_utils import source, train
+from lenet_utils import train
+from lenet_utils.support import source
 
 PACKAGE = pathlib.Path(d2l.__file__).parent
 LONG = """\

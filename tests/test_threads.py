@@ -7,7 +7,7 @@ import pathlib
 
 import pytest
 
-from lenet_utils.threads import cpu_quota, share_of_cores
+from lenet_utils.support.threads import cpu_quota, share_of_cores
 
 
 @pytest.fixture
@@ -212,5 +212,5 @@ REAL = {
 def test_a_real_quota_of_one_core(one_core, python):
     """On however many cores: one thread, as PyTorch would have taken one for each core that it sees."""
     join = f"import os, pathlib; pathlib.Path({str(one_core)!r}).write_text(str(os.getpid())); "
-    code = "import lenet_utils, torch, lenet_utils.threads as t; print(t.cpu_quota(), torch.get_num_threads())"
+    code = "import lenet_utils, torch, lenet_utils.support.threads as t; print(t.cpu_quota(), torch.get_num_threads())"
     assert python(join + "os.environ.pop('OMP_NUM_THREADS', None); " + code) == "1.0 1"

@@ -22,7 +22,6 @@ from lenet_utils import (
     History,
     Timer,
     accuracy,
-    checks,
     evaluate_accuracy_gpu,
     lenet,
     train,
@@ -30,8 +29,9 @@ from lenet_utils import (
     try_gpu,
 )
 from lenet_utils.data import Batches
-from lenet_utils.resume import Requests
-from lenet_utils.stop import StopBetweenBatches
+from lenet_utils.parallel.resume import Requests
+from lenet_utils.support import checks
+from lenet_utils.support.stop import StopBetweenBatches
 
 CPU = torch.device("cpu")
 

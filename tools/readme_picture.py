@@ -14,7 +14,7 @@ from PIL import Image
 from playwright.sync_api import sync_playwright
 
 import lenet_utils as d2l
-from lenet_utils.display import with_palette
+from lenet_utils.support.display import with_palette
 
 PICTURE = pathlib.Path(__file__).parent.parent / "pictures" / "live_page.png"
 IMAGES = 24

@@ -62,7 +62,7 @@ def joined(outputs):
 
 def with_palette(encoded):
     """A PNG, in base64, with 256 colours, or as it was where that is smaller."""
-    from lenet_utils import display  # not above: it loads PyTorch, which --help and a failing cell do not need
+    from lenet_utils.support import display  # not above: it loads PyTorch, which --help and a failing cell do not need
 
     packed = display.with_palette(Image.open(io.BytesIO(base64.b64decode(encoded))))
     return min(base64.b64encode(packed).decode(), encoded, key=len)

@@ -7,8 +7,8 @@ import re
 import torch
 from torch.nn import functional as F
 
-from .. import launch
 from ..model import lenet
+from ..parallel import launch
 from .ask import as_number
 from .engine import Wrong, attempt, exercise
 

@@ -10,9 +10,10 @@ import math
 
 import torch
 
-from .. import checks, train
+from .. import train
 from ..data import Batches
 from ..model import Reshape
+from ..support import checks
 from .build import Declined, load
 from .which import check, lenet_layers
 

@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import tempfile
 
-from ..files import user_cache
+from ..support.files import user_cache
 
 SOURCE = pathlib.Path(__file__).with_name("lenet.c")
 FLAGS = ["-O3", "-ffp-contract=fast", "-fPIC", "-shared", "-pthread", "-Wno-psabi"]

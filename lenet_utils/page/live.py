@@ -6,7 +6,7 @@ import os
 import pathlib
 import re
 
-from .. import display
+from ..support import display
 
 LIMIT = 1_500_000  # bytes of the page: small enough for any web space, and for a notebook that keeps it
 

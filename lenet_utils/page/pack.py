@@ -5,8 +5,8 @@ import numbers
 
 import torch
 
-from .. import checks
 from ..data import LABELS
+from ..support import checks
 from .read_net import read_net
 
 MOST_IMAGES = 100  # each is a button that a keyboard steps over, and a kilobyte of the page

@@ -12,10 +12,11 @@ import warnings
 
 import torch
 
-from .. import checks, train
+from .. import train
 from ..data import Batches
 from ..fused.build import Declined
 from ..model import evaluation_mode, random_state_kept
+from ..support import checks
 
 MOST_STEPS = 64  # in one recording: enough for its call to cost nothing, and few enough to record in a moment
 

@@ -44,9 +44,9 @@ import torch
 import triton
 import triton.language as tl
 
-from .. import checks
 from ..fused.build import Declined
 from ..fused.which import check_layers, lenet_layers
+from ..support import checks
 from . import Steps
 
 OPTIONS = {"num_stages": 1, "enable_fp_fusion": True}

@@ -13,15 +13,15 @@ import threading
 import torch
 from torch.distributed import DistError
 
-from . import checks
+from ..data import Batches, read_split
+from ..model import lenet
+from ..support import checks
+from ..support.files import DataError
+from ..support.threads import share_of_cores
+from ..train import init_xavier
 from .checkpoint import Checkpoint, CheckpointError
-from .data import Batches, read_split
-from .files import DataError
-from .model import lenet
 from .resume import train
 from .team import join, leave
-from .threads import share_of_cores
-from .train import init_xavier
 
 
 def options(arguments=None):
@@ -101,7 +101,3 @@ def data(batch_size, images=None):
     # Only these are unpacked: each process has its own copy, and notebook 7 starts several beside its own.
     train_iter = Batches(*read_split("train", images), batch_size, shuffle=True)
     return train_iter, Batches(*read_split("t10k", tests), batch_size)
-
-
-if __name__ == "__main__":
-    main()

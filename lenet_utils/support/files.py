@@ -21,7 +21,7 @@ MD5 = {
 
 CHUNK = 1 << 20  # bytes unpacked at a time
 
-PACKAGED = pathlib.Path(__file__).parent / "FashionMNIST" / "raw"
+PACKAGED = pathlib.Path(__file__).parent.parent / "FashionMNIST" / "raw"
 
 
 class DataError(RuntimeError):

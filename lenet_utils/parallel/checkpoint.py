@@ -10,7 +10,7 @@ import json
 import os
 import pathlib
 
-from . import checks
+from ..support import checks
 
 KEY = "lenet_utils"  # of the JSON text in the file's header
 FORMAT = 3

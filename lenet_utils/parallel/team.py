@@ -12,7 +12,7 @@ import sys
 import torch
 from torch import distributed
 
-from . import checks
+from ..support import checks
 
 
 class Team:
@@ -92,7 +92,7 @@ def join(device=None, ddp=False):
     `device`: where it computes, by default a GPU of its own where there is one, else the CPU.
     """
     if "WORLD_SIZE" not in os.environ:  # not under torchrun
-        from .train import try_gpu
+        from ..train import try_gpu
 
         return Team(device=checks.device(device) if device else try_gpu())
     device = place_in_team(device or os.environ.get("LENET_DEVICE"))

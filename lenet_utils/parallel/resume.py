@@ -14,14 +14,12 @@ import sys
 
 import torch
 
-from . import checks
-from .checkpoint import Checkpoint, CheckpointError, pack, unpack
-from .data import Batches
-from .memory import kept_memory
-from .quick import quick_layers
-from .stop import StopBetweenBatches
-from .team import Team
-from .train import (
+from ..data import Batches
+from ..quick import quick_layers
+from ..support import checks
+from ..support.memory import kept_memory
+from ..support.stop import StopBetweenBatches
+from ..train import (
     SGD,
     Accumulator,
     Diverged,
@@ -34,6 +32,8 @@ from .train import (
     epoch_means,
     evaluate_accuracy_gpu,
 )
+from .checkpoint import Checkpoint, CheckpointError, pack, unpack
+from .team import Team
 
 
 def train(net, train_iter, test_iter, num_epochs, lr, device, checkpoint=None, *,
@@ -86,7 +86,7 @@ class Run:
         """Train on until `num_epochs` are done, test after each, and return the history. Stop ends it in good order."""
         history = self.history
         if animator is None:
-            from .plot import training_animator  # as in train_ch6
+            from ..plot import training_animator  # as in train_ch6
 
             animator = training_animator(num_epochs)
         if animator:

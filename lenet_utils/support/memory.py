@@ -12,7 +12,7 @@ import os
 import re
 import sys
 
-from .data import Batches
+from ..data import Batches
 
 MMAP_THRESHOLD, TRIM_THRESHOLD = -3, -1  # as glibc's malloc.h numbers them
 LARGE = 256 * 28 * 28  # pixels of a batch, above which glibc keeps too little

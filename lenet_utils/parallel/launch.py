@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 
-from .threads import share_of_cores
+from ..support.threads import share_of_cores
 
 
 class Torchrun:

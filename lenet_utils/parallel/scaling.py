@@ -49,7 +49,7 @@ def draw(axes, machine, counts, batch, size):
     """Strong scaling (the same `batch` for all) and weak (a `batch` for each), as images a second over devices."""
     from matplotlib.ticker import LogLocator, NullFormatter, NullLocator
 
-    from .plot import STYLES
+    from ..plot import STYLES
 
     one = machine.images_per_second(1, batch, size)
     strong = [machine.images_per_second(p, batch, size) for p in counts]
