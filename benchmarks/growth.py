@@ -27,7 +27,7 @@ SIDES = ("eager", "fused")
 def measure(side, batch, images, cores):
     """One epoch in this process, as a dict for the JSON file."""
     import lenet_utils as d2l  # before PyTorch, as a learner has it
-    from lenet_utils.support.memory import kept_memory
+    from lenet_utils.quick.memory import kept_memory
 
     device = d2l.try_gpu()
     run_epoch, train_iter, warm_up = prepare(d2l, side, batch, images, cores, device)

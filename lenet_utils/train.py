@@ -14,8 +14,8 @@ from torch.nn import functional as F
 from .data import Batches
 from .model import evaluation_mode
 from .quick import quick_layers
+from .quick.memory import kept_memory
 from .support import checks
-from .support.memory import kept_memory
 from .support.stop import StopBetweenBatches
 
 

@@ -88,5 +88,5 @@ def test_a_name_of_a_later_notebook_is_said_to_be_in_its_module():
 
 
 def test_modules_are_imported_as_ever(python):
-    code = "from lenet_utils import ladder; import lenet_utils.support.memory as m; print(ladder.__name__, m.__name__)"
-    assert python(code) == "lenet_utils.ladder lenet_utils.support.memory"
+    code = "from lenet_utils import ladder; import lenet_utils.quick.memory as m; print(ladder.__name__, m.__name__)"
+    assert python(code) == "lenet_utils.ladder lenet_utils.quick.memory"

@@ -9,8 +9,8 @@ import torch
 
 from lenet_utils import lenet, train_ch6
 from lenet_utils.data import Batches
-from lenet_utils.support import memory
-from lenet_utils.support.memory import is_large, kept_memory
+from lenet_utils.quick import memory
+from lenet_utils.quick.memory import is_large, kept_memory
 
 TRAIN = """
 import ctypes, os, pathlib, resource, sys

@@ -16,8 +16,8 @@ import torch
 
 from ..data import Batches
 from ..quick import quick_layers
+from ..quick.memory import kept_memory
 from ..support import checks
-from ..support.memory import kept_memory
 from ..support.stop import StopBetweenBatches
 from ..train import (
     SGD,

@@ -1,4 +1,4 @@
-"""Layers that PyTorch computes slowly on a CPU, computed to the bit alike in less time, while a network is trained."""
+"""The same numbers in less time: layers that are slow on a CPU, to the bit alike, and memory kept between steps."""
 
 import contextlib
 
