@@ -1247,6 +1247,7 @@ def test_evaluation_says_that_images_are_of_another_type(net, images, got):
         evaluate_accuracy_gpu(net, [(images, Y)])
 
 
+@pytest.mark.filterwarnings("ignore:Guards may run slower on Python 3.13.0")  # as PyTorch says there
 def test_so_does_that_of_a_compiled_net():
     net = torch.compile(small_net(), backend="eager")
     assert 0 <= evaluate_accuracy_gpu(net, [(X, Y)]) <= 1
