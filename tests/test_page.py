@@ -515,6 +515,15 @@ def test_playing_steps_through_the_windows_until_it_is_stopped(opened):
 
 
 @pytest.mark.browser
+def test_who_steps_by_one_hears_where_that_leads(opened):
+    page = opened()
+    page.evaluate("lenet.pin({ layer: 4, index: 200 })")
+    page.get_by_role("button", name="One on").press("Enter")
+    place = page.locator("#step-position").get_attribute("aria-valuetext")
+    page.wait_for_function("(place) => document.getElementById('announcer').textContent === place", arg=place)
+
+
+@pytest.mark.browser
 @pytest.mark.parametrize("change", ["中文", "Max"])
 def test_a_change_of_language_or_network_ends_the_play(opened, change):
     """The panel is made anew then; what an old one went on playing, no button could stop."""
@@ -527,7 +536,7 @@ def test_a_change_of_language_or_network_ends_the_play(opened, change):
     index = page.evaluate("lenet.pinned.index")
     page.wait_for_timeout(120)
     assert page.evaluate("lenet.pinned.index") == index
-    assert page.locator("#step-play").get_attribute("aria-pressed") == "false"
+    assert page.locator("#step-play").text_content() == ("播放" if change == "中文" else "Play")
 
 
 @pytest.mark.browser
@@ -775,6 +784,64 @@ def test_with_the_readers_own_colours_the_frames_are_still_seen_on_the_pictures(
     wanted = "rgb({}, {}, {})".format(*bytes.fromhex(mark[1:]))
     assert len(frames) >= 3
     assert all(colour == wanted and shadow != "none" for colour, shadow in frames), frames
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_with_the_readers_own_colours_what_is_chosen_and_what_has_the_focus_are_seen(theme, opened):
+    page = opened(color_scheme=theme, forced_colors="active")
+    page.evaluate("lenet.pin({ layer: 4, index: 406 })")
+    look = """(button) => { const style = getComputedStyle(button);
+        return [style.backgroundColor, style.borderTopWidth, style.borderTopColor].join() }"""
+    for group in (".segmented", ".pictures", ".chips"):
+        chosen = page.locator(f"{group} [aria-checked=true]").first
+        other = page.locator(f"{group} [aria-checked=false]").first
+        assert chosen.evaluate(look) != other.evaluate(look), group
+    english = page.get_by_role("radio", name="English")
+    ring = "(button) => ['Style', 'Width', 'Color', 'Offset'].map((part) => getComputedStyle(button)['outline' + part])"
+    before = english.evaluate(ring)
+    page.get_by_role("radio", name="中文").focus()
+    page.keyboard.press("Home")  # by a key, so that the ring shows
+    assert before[0] == "none" and english.evaluate(ring)[0] == "solid"
+
+
+@pytest.mark.browser
+def test_a_change_of_language_keeps_the_focus_and_says_each_name_in_its_own(opened):
+    page = opened()
+    page.get_by_role("radio", name="English").focus()
+    for key, language in (("ArrowRight", "zh"), ("ArrowLeft", "en")):
+        page.keyboard.press(key)
+        assert page.evaluate("document.activeElement.lang") == language
+        assert page.evaluate("document.activeElement.getAttribute('aria-checked')") == "true"
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("size", [(320, 256), (360, 640), (1280, 900)])
+def test_the_readout_does_not_hide_the_map_that_keys_choose(size, opened):
+    page = opened()
+    page.set_viewport_size(dict(zip(("width", "height"), size)))
+    hidden = """() => {
+        const map = document.activeElement.getBoundingClientRect();
+        const unit = document.activeElement.querySelector(".unit").getBoundingClientRect();
+        const top = document.querySelector(".readout").getBoundingClientRect().top;
+        return [map.bottom, unit.bottom].map((bottom) => Math.round(bottom - top)).filter((under) => under > 0);
+    }"""
+    for layer in (1, 4, 6):  # of 28, 10 and 5 pixels
+        page.evaluate("(layer) => lenet.pin({ layer, index: 0 })", layer)
+        page.locator(".layer").nth(layer).locator(".map").first.focus()
+        for key in ("End", "Shift+ArrowRight", "PageDown", "Home"):
+            page.keyboard.press(key)
+            assert page.evaluate(hidden) == [], (layer, key)
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("width", [720, 744, 768])
+def test_a_sigmoids_line_has_room_beside_its_curve_or_below(width, opened):
+    page = opened()
+    page.set_viewport_size({"width": width, "height": 1000})
+    page.evaluate("lenet.pin({ layer: 2, index: 406 })")
+    line = page.locator(".activation p").evaluate("(text) => text.getBoundingClientRect().width")
+    assert line > 130, line
 
 
 @pytest.mark.browser

@@ -65,6 +65,7 @@ export function rove(group, selector, onMove = () => {}) {
 export function segmented(label, choices, current, choose) {
   const group = make("div", { class: "segmented", role: "radiogroup", "aria-label": label });
   const active = choices.some(([value]) => value === current) ? current : null;
+  const key = choices.map(([value]) => value).join(); // not the label, which is another in another language
   choices.forEach(([value, text], i) => {
     group.append(
       make(
@@ -73,7 +74,7 @@ export function segmented(label, choices, current, choose) {
           type: "button",
           role: "radio",
           "aria-checked": String(value === active),
-          "data-key": `${label} ${value}`,
+          "data-key": `${key} ${value}`,
           tabindex: value === active || (active === null && i === 0) ? "0" : "-1",
           onclick: () => choose(value),
         },

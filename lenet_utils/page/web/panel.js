@@ -485,11 +485,15 @@ function buildSteps(app) {
     find("step-count").textContent = say("step.count", { step: app.pinned.index - first() + 1, count: count() });
     play.textContent = say(timer ? "step.pause" : "step.play");
     play.hidden = speed.parentElement.hidden = prefersStillness(); // who wants no motion steps by hand
-    play.setAttribute("aria-pressed", timer !== null);
     find("step-still").hidden = !prefersStillness();
   };
-  back.onclick = () => (stop(), step(-1));
-  forward.onclick = () => (stop(), step(1));
+  const stepOnce = (by) => {
+    stop();
+    step(by);
+    app.announce(position.getAttribute("aria-valuetext"));
+  };
+  back.onclick = () => stepOnce(-1);
+  forward.onclick = () => stepOnce(1);
   position.oninput = () => {
     const chosen = Number(position.value); // before stop, which shows the old position once more
     stop();

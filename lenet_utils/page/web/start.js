@@ -36,6 +36,7 @@ const app = {
   change,
   restore,
   tell,
+  announce,
 };
 let views = null;
 
@@ -229,6 +230,9 @@ function rebuild() {
       rebuild();
     }),
   );
+  find("languages")
+    .querySelectorAll("button")
+    .forEach((button, i) => (button.lang = choices[i][0])); // each name in its own language's voice
   views = {
     picture: buildPicture(app),
     network: buildNetwork(app, find("layers")),
