@@ -169,10 +169,13 @@ class LayerTable(list):
     def _repr_html_(self):
         """The table in a notebook: its columns give way in a narrow window, where the text would wrap."""
         sides = ["left" if is_left else "right" for is_left in self.LEFT]
-        rows = [
-            "".join(f'<{tag} style="text-align: {side}">{html.escape(cell)}</{tag}>' for cell, side in zip(line, sides))
-            for tag, line in zip(["th"] + ["td"] * len(self) + ["th"], self.lines())
-        ]
+        rows = []
+        for kind, line in zip(["th"] + ["td"] * len(self) + ["th"], self.lines()):
+            tags = [kind if cell else "td" for cell in line]  # an empty cell heads nothing
+            rows.append("".join(
+                f'<{tag} style="text-align: {side}">{html.escape(cell)}</{tag}>'
+                for tag, cell, side in zip(tags, line, sides)
+            ))  # fmt: skip
         return f"<table><tr>{'</tr><tr>'.join(rows)}</tr></table>"
 
     @property
