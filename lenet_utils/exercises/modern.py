@@ -30,6 +30,8 @@ BAR = 0.83  # of the pictures kept apart; a single linear layer stays below it
 )
 def slopes(ours, notes):
     try:
+        if isinstance(ours, str) or isinstance(notes, str):
+            raise TypeError
         answer = float(ours), float(notes)
     except (TypeError, ValueError, RuntimeError, OverflowError):
         raise Wrong("Write two numbers, e.g. as fractions, without quotation marks.") from None

@@ -32,7 +32,10 @@ from .engine import Wrong, attempt, exercise
 )
 def longest_bar(answer):
     try:
-        first, second = map(float, [] if isinstance(answer, (str, set, dict)) else answer)  # a set has no order
+        first, second = [] if isinstance(answer, (set, dict)) else answer  # a set has no order
+        if isinstance(first, str) or isinstance(second, str):
+            raise TypeError
+        first, second = float(first), float(second)
     except (TypeError, ValueError):
         raise Wrong("That should be two numbers in brackets, with a comma between them.") from None
     if math.isnan(first) or math.isnan(second):

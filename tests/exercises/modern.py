@@ -40,6 +40,7 @@ WRONG = {
         ("ours, notes = 0.1, 0.25**3", "The second number is right"),
         ("ours, notes = 'a quarter', 0.1", "without quotation marks"),
         ("ours, notes = '1/256', '1/64'", "without quotation marks"),
+        ("ours, notes = '0.00390625', 0.25**3", "without quotation marks"),
     ],
     "5.2": [
         (kill("net.requires_grad_(False)"), "Frozen"),
