@@ -1,0 +1,43 @@
+"""What notebooks 4 and 5 say of pictures in the mirror is what `benchmarks/mirrored.py` measured, with every seed."""
+
+import json
+import pathlib
+
+import pytest
+
+RESULTS = pathlib.Path(__file__).parent.parent / "benchmarks" / "results"
+RUNS = json.loads((RESULTS / "mirrored.json").read_text())["runs"]
+LENET, AS_THEY_ARE, TOSSED = (
+    [run for run in RUNS if run["name"] == name]
+    for name in (
+        "lenet(), ten epochs",
+        "modern_lenet(), one epoch",
+        "modern_lenet(), one epoch, mirrored",
+    )
+)
+
+
+def boots(run):
+    return run["mirrored"]["ankle boot"]
+
+
+def test_there_are_ten_seeds_of_each():
+    assert all([run["seed"] for run in runs] == list(range(10)) for runs in (LENET, AS_THEY_ARE, TOSSED))
+    assert len(RUNS) == 30
+
+
+@pytest.mark.parametrize("run", LENET + AS_THEY_ARE, ids=lambda run: f"{run['name']} {run['seed']}")
+def test_boots_in_the_mirror_are_known_to_nobody(run):
+    """With some more slack than the notebooks' own assertions leave."""
+    assert boots(run) < 0.05
+    assert abs(run["mirrored"]["trouser"] - run["test"]["trouser"]) < 0.05 < run["test"]["ankle boot"] - 0.7
+
+
+@pytest.mark.parametrize("run", TOSSED, ids=lambda run: f"seed {run['seed']}")
+def test_whoever_has_seen_both_sides_knows_both(run):
+    assert boots(run) > 0.93 and abs(run["mirrored_acc"] - run["test_acc"]) < 0.02
+
+
+def test_in_one_pass_the_mirror_costs_a_little_on_the_test():
+    costs = [one["test_acc"] - other["test_acc"] for one, other in zip(AS_THEY_ARE, TOSSED)]
+    assert 0 < sum(costs) / len(costs) < 0.01
