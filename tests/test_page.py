@@ -918,6 +918,12 @@ def test_large_kernels_scroll_in_boxes_of_their_own(data, opened, tmp_path):
         box, cell = (page.locator(f".grid{part}").first.evaluate(RECTANGLE) for part in ("-box", " td"))
         assert box["right"] <= width and cell["width"] > 30
     focus_by_tab(page, ".grid-box")
+    page.set_viewport_size({"width": 375, "height": 800})
+    page.evaluate("document.querySelector('.grid-box').scrollLeft = 100")
+    before = page.locator("#unit-value").text_content()
+    page.get_by_role("button", name="One on").click()
+    assert page.locator("#unit-value").text_content() != before
+    assert page.evaluate("document.querySelector('.grid-box').scrollLeft") == 100
 
 
 @pytest.mark.browser

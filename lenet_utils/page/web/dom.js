@@ -28,11 +28,16 @@ export function find(id) {
   return document.getElementById(id);
 }
 
-/** New content for `element`; the focus stays on what bears the same data-key. */
+/** New content for `element`; the focus and what was scrolled stay on what bears the same data-key. */
 export function refill(element, ...children) {
   const key = element.contains(document.activeElement) ? document.activeElement.dataset.key : undefined;
+  const scrolled = [...element.querySelectorAll("[data-key]")]
+    .map((box) => [box.dataset.key, box.scrollLeft, box.scrollTop])
+    .filter(([, left, top]) => left || top);
   element.replaceChildren(...children.filter((child) => child !== null && child !== undefined));
-  if (key) element.querySelector(`[data-key="${CSS.escape(key)}"]`)?.focus({ preventScroll: true });
+  const bearing = (name) => element.querySelector(`[data-key="${CSS.escape(name)}"]`);
+  if (key) bearing(key)?.focus({ preventScroll: true });
+  for (const [name, left, top] of scrolled) bearing(name)?.scrollTo(left, top);
 }
 
 /** Whether a key is the browser's: Alt and an arrow leads back, Ctrl and Home to the top. */
