@@ -18,11 +18,11 @@ from lenet_utils.modern import load_data_with_validation
 from lenet_utils.train import SGD
 
 RUNS = machine.RESULTS / "lenet5.json"
-BATCH, LR, J = 16, 0.01, 1.0
+BATCH, LR, J = 16, 0.01, 1.0  # the last one as `map_loss` has it
 
 
-def train(net, train_iter, num_epochs, lr=LR):
-    """Train `net` on `map_loss`; yields the mean loss of each epoch when it is over."""
+def train(net, train_iter, num_epochs, lr=LR, loss_of=room.map_loss):
+    """Train `net` by plain SGD, whose rate falls in a line to zero; yields each epoch's mean loss when it is over."""
     optimizer = SGD(net.parameters(), lr)
     step, steps = 0, num_epochs * len(train_iter)
     for _ in range(num_epochs):
@@ -32,7 +32,7 @@ def train(net, train_iter, num_epochs, lr=LR):
             optimizer.lr = lr * (1 - step / steps)
             step += 1
             optimizer.zero_grad()
-            loss = room.map_loss(net(X), y, J)
+            loss = loss_of(net(X), y)
             loss.backward()
             optimizer.step()
             total += loss.item()

@@ -62,7 +62,12 @@ def accuracy(net, images, labels):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seeds", type=int, default=10, help="train with the seeds 0, 1, ... (%(default)s of them)")
+    parser.add_argument(
+        "--seeds",
+        type=int,
+        default=10,
+        help="train with the seeds 0, 1, ... (%(default)s of them); the file then holds these only",
+    )
     seeds = range(parser.parse_args().seeds)
     runs = [{"name": name, "seed": seed, **results(train(seed))} for seed in seeds for name, train in ROWS.items()]
     machine.save(machine.RESULTS / "mirrored.json", {"machine": machine.describe(), "runs": runs})

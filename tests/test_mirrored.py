@@ -28,9 +28,10 @@ def test_there_are_ten_seeds_of_each():
 
 @pytest.mark.parametrize("run", LENET + AS_THEY_ARE, ids=lambda run: f"{run['name']} {run['seed']}")
 def test_boots_in_the_mirror_are_known_to_nobody(run):
-    """With some more slack than the notebooks' own assertions leave."""
-    assert boots(run) < 0.05
-    assert abs(run["mirrored"]["trouser"] - run["test"]["trouser"]) < 0.05 < run["test"]["ankle boot"] - 0.7
+    """Stricter than the notebooks' own assertions, so that those have slack."""
+    assert boots(run) < 0.01 and run["test"]["ankle boot"] > 0.85
+    for kind in set(run["test"]) - {"sandal", "sneaker", "ankle boot"}:
+        assert abs(run["mirrored"][kind] - run["test"][kind]) < 0.1, kind
 
 
 @pytest.mark.parametrize("run", TOSSED, ids=lambda run: f"seed {run['seed']}")
@@ -38,6 +39,6 @@ def test_whoever_has_seen_both_sides_knows_both(run):
     assert boots(run) > 0.93 and abs(run["mirrored_acc"] - run["test_acc"]) < 0.02
 
 
-def test_in_one_pass_the_mirror_costs_a_little_on_the_test():
+def test_in_one_pass_the_mirror_costs_a_little_on_the_test_with_every_seed():
     costs = [one["test_acc"] - other["test_acc"] for one, other in zip(AS_THEY_ARE, TOSSED)]
-    assert 0 < sum(costs) / len(costs) < 0.01
+    assert min(costs) > 0 and 0.004 < sum(costs) / len(costs) < 0.006  # "half a point"
