@@ -105,8 +105,9 @@ def missing(runs, seeds):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=12, help="train with the seeds 0, 1, ... (%(default)s of them)")
+    seeds = parser.parse_args().seeds
     runs = machine.finished_runs(RUNS)
-    for train in list(missing(runs, parser.parse_args().seeds)):
+    for train in list(missing(runs, seeds)):
         runs.append(train())
         machine.save(RUNS, {"machine": machine.describe(), "runs": runs})
     print(table(runs))

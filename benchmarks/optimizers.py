@@ -113,8 +113,9 @@ def table(runs):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=5, help="train with the seeds 0, 1, ... (%(default)s of them)")
+    seeds = parser.parse_args().seeds
     runs = machine.finished_runs(RUNS)
-    for train_once in list(missing(runs, parser.parse_args().seeds)):
+    for train_once in list(missing(runs, seeds)):
         runs.append(train_once())
         machine.save(RUNS, {"machine": machine.describe(), "runs": runs})
     print(table(runs))
