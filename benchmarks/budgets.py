@@ -43,7 +43,8 @@ def measure(net_name, budget, lr, seed):
     for _ in train(net, train_iter, num_epochs, lr):
         pass
     run = {
-        "net": net_name, "budget": budget, "lr": lr, "seed": seed, "steps": num_epochs * len(train_iter),
+        "net": net_name, "budget": budget, "lr": lr, "seed": seed, "chosen": False,
+        "steps": num_epochs * len(train_iter),
         "val_acc": round(d2l.evaluate_accuracy_gpu(net, kept.but(batch_size=500)), 4),
         "test_acc": round(d2l.evaluate_accuracy_gpu(net, d2l.load_data_fashion_mnist(500)[1]), 4),
         "cpu_seconds": round(time.process_time() - begin, 1),

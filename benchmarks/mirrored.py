@@ -39,7 +39,7 @@ def modern_of(seed, augmentation=None):
 ROWS = {
     "lenet(), ten epochs": lenet_of,
     "modern_lenet(), one epoch": modern_of,
-    "modern_lenet(), one epoch, mirrored": lambda seed: modern_of(seed, modern.mirror),
+    "modern_lenet(), trained mirrored or not": lambda seed: modern_of(seed, modern.mirror),
 }
 
 

@@ -59,7 +59,11 @@ TARGET = {
     "num_epochs": 24, "lr": 0.1, "init_weights": modern.init_he, "momentum": 0.9, "schedule": True,
     "weight_decay": 5e-4, "augmentation": modern.mirror, "bfloat16": True,
 }  # fmt: skip
-FAST = TARGET | {"num_epochs": 1, "lr": 0.2, "augmentation": None}  # no image comes twice: nothing to mirror
+FAST = TARGET | {
+    "num_epochs": 1,
+    "lr": 0.2,
+    "augmentation": None,
+}  # in one pass a mirror costs: see mirrored.py
 
 CHOICES = [  # for the target: channels, which of the convolutions pool, augmentation
     ((16, 32, 64, 56), (True, True, False, False), mirror_and_shift),

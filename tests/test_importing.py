@@ -87,6 +87,6 @@ def test_a_name_of_a_later_notebook_is_said_to_be_in_its_module():
     assert found["show_stages"].__module__ == "lenet_utils.inside"
 
 
-def test_modules_are_imported_as_ever(python):
+def test_a_module_is_imported_by_its_name(python):
     code = "from lenet_utils import ladder; import lenet_utils.quick.memory as m; print(ladder.__name__, m.__name__)"
     assert python(code) == "lenet_utils.ladder lenet_utils.quick.memory"

@@ -299,7 +299,7 @@ def count_by_torch(layers):
 def convolve(function):
     steps = functools.partial(with_stride, 2), functools.partial(with_stride, 3)
     one_thing_more = one_of_each, with_bias, several_maps, several_filters, a_batch, with_padding, *steps
-    for probe in (*one_thing_more, *[all_at_once] * 6):
+    for probe in (*one_thing_more, *[all_at_once] * 6):  # a wrong rounding shows in two draws of three
         given, faults = probe()
         when = case_of_convolution(*given)
         mine = copy.deepcopy(given)

@@ -1,1 +1,1 @@
-"""Training that several processes share, and that goes on after a kill: `torchrun -m lenet_utils.parallel`."""
+"""Training that several processes share and that goes on after a kill, and what more machines bring on paper."""
