@@ -47,7 +47,7 @@ def results(net):
     """The accuracies of a trained network, as fractions: all test images and each class, as they are and mirrored."""
     test_iter = d2l.load_data_fashion_mnist(500)[1]
     found = {}
-    for name, images in (("test", test_iter.images), ("mirrored", test_iter.images.flip(2))):
+    for name, images in (("test", test_iter.images), ("mirrored", test_iter.images.flip(-1))):
         found[f"{name}_acc"] = round(accuracy(net, images, test_iter.labels), 4)
         kinds = {label: test_iter.labels == i for i, label in enumerate(LABELS)}
         found[name] = {

@@ -411,6 +411,7 @@ def test_the_table_as_text():
 
 def test_the_table_in_a_notebook():
     rows = layer_table(lenet())._repr_html_().split("<tr>")[1:]
+    assert not re.search("<th[^>]*></th>", "".join(rows))  # an empty cell heads nothing
     assert len(rows) == 1 + 13 + 1
     cells = re.findall(r">([^<]*)</td>", rows[9])
     assert list(map(html.unescape, cells)) == ["Linear", "(1, 120)", "400 -> 120", "48,120", "48,000", "32 x 32"]
