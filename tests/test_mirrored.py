@@ -58,7 +58,7 @@ class FirstRow(nn.Module):
 def test_the_script_mirrors_left_and_right_and_asks_each_class(benchmark, monkeypatch):
     mirrored = benchmark("mirrored")
     images = torch.zeros(10, 28, 28, dtype=torch.uint8)
-    images[range(10), :, range(10)] = 255  # upright lines, which lie on the right in a mirror, and stay upside down
+    images[range(10), :, range(10)] = 255  # upright lines: on the right in a mirror, the same upside down
     batches = Batches(images, torch.arange(10), 10)
     monkeypatch.setattr(mirrored.d2l, "load_data_fashion_mnist", lambda batch_size: (None, batches))
     found = mirrored.results(FirstRow())
