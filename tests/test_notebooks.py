@@ -310,6 +310,29 @@ def test_every_cell_has_its_slide_type(path):
     assert slides.with_slides(read(path)) == read(path)
 
 
+def test_what_a_slide_has_no_room_for_goes_on_the_next():
+    """A deck does not scroll to what a press shows: below its lower edge nobody would see it."""
+    lines = {"output_type": "stream", "text": ["a line\n"] * 10}  # 290 pixels with its code
+    cells = [prose("## A heading"), *[code("print()", outputs=[lines])] * 4, code("x = 1"), prose("More.")]
+    kinds = [cell["metadata"]["slideshow"]["slide_type"] for cell in slides.with_slides({"cells": cells})["cells"]]
+    assert kinds == ["slide", "fragment", "subslide", "fragment", "subslide", "fragment", "subslide"]
+
+
+@pytest.mark.parametrize(
+    ("cell", "pixels"),  # as Chromium shows a deck
+    [
+        ("5_modern_lenet step-06", 849),  # code and a picture that is made smaller
+        ("2_layer_shapes 24219f27", 425),  # code and what it prints
+        ("5_modern_lenet modern058", 160),  # one paragraph
+        ("1_reshape 56245696", 108),
+    ],
+)
+def test_a_cell_is_about_as_high_as_a_browser_makes_it(cell, pixels):
+    name, wanted = cell.split()
+    (found,) = (cell for cell in read(ENGLISH[0].with_stem(name))["cells"] if cell["id"] == wanted)
+    assert slides.height(found) == pytest.approx(pixels, abs=25)
+
+
 def test_a_comment_in_a_solution_begins_no_slide():
     text = "<details><summary>Solution</summary>\n\n```python\n# first the sum\nx = 1\n```\n\n</details>"
     cell = {"cell_type": "markdown", "id": "a", "metadata": {}, "source": [text]}

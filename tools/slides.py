@@ -1,21 +1,27 @@
 """Give every cell of the notebooks its place in a deck of slides: `uv run tools/slides.py`, after cells have changed.
 
 `jupyter nbconvert --to slides` then makes a deck in which each heading begins a slide, each further explanation goes
-below it, and a cell is shown with its result on the next press, after the room has guessed. Folded code, answers and
+below it, and a cell is shown with its result on the next press, after the room has guessed: on the same slide if there
+is room for it, else on the next, since a deck does not scroll by itself to what a press shows. Folded code, answers and
 references stay out. Markdown cells are split where a heading stands inside, since a slide begins with a cell.
 """
 
 import argparse
+import base64
 import hashlib
+import io
 import itertools
+import math
 import pathlib
 import re
 
 from cells import as_text, read, source, tags, write
+from PIL import Image
 
 FOLDER = pathlib.Path(__file__).parent.parent / "notebooks"
 HEADING = re.compile(r"^(?=#{1,2} )", re.MULTILINE)
 FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)  # in which # begins a comment
+ROOM = 680  # the pixels of a slide from top to bottom, in a window of 1280 x 720
 LEFT_OUT = ("<details>", "## References")  # how cells begin that nobody would show
 
 
@@ -40,19 +46,52 @@ def lines(text):
     return text.splitlines(keepends=True)
 
 
-def slide_type(cell):
+def slide_type(cell, room=math.inf):
+    """What the cell is in the deck, where the slide before it has `room` pixels left."""
     if cell["cell_type"] == "markdown":
         if source(cell).startswith(LEFT_OUT):
             return "skip"
         return "slide" if HEADING.match(source(cell)) else "subslide"
     folded = cell["metadata"].get("jupyter", {}).get("source_hidden")  # a deck would show the code
-    return "skip" if folded or "setup" in tags(cell) else "fragment"
+    if folded or "setup" in tags(cell):
+        return "skip"
+    return "fragment" if height(cell) <= room else "subslide"
+
+
+def height(cell):
+    """About how many pixels the cell takes in a deck, its outputs included."""
+    text = source(cell)
+    if cell["cell_type"] == "markdown":
+        heading = 60 if HEADING.match(text) else 0
+        return heading + 10 + 20 * len(text.split("\n\n")) + 26 * wrapped(text, 75)
+    return 22 + 23 * len(text.splitlines()) + sum(map(output_height, cell["outputs"]))
+
+
+def output_height(output):
+    data = output.get("data", {})
+    if "image/png" in data:
+        width, high = Image.open(io.BytesIO(base64.b64decode("".join(data["image/png"])))).size
+        return 15 + high * min(1, 860 / width)  # a wider one is made smaller
+    if "text/html" in data:
+        return ROOM  # a table or a page
+    printed = output.get("text") or data.get("text/plain", ["one line"])
+    return 15 + 23 * wrapped("".join(printed), 67)
+
+
+def wrapped(text, width):
+    """The number of lines when none may have more than `width` characters."""
+    return sum(math.ceil(len(line) / width) for line in text.splitlines())
 
 
 def with_slides(notebook):
-    cells = [part for cell in notebook["cells"] for part in split(cell)]
-    for cell in cells:
-        cell["metadata"] = {**cell["metadata"], "slideshow": {"slide_type": slide_type(cell)}}
+    cells, room = [], ROOM
+    for cell in itertools.chain.from_iterable(map(split, notebook["cells"])):
+        kind = slide_type(cell, room)
+        cells.append({**cell, "metadata": {**cell["metadata"], "slideshow": {"slide_type": kind}}})
+        if kind in ("slide", "subslide"):
+            room = ROOM
+        if kind != "skip":
+            room -= height(cell)
     return {**notebook, "cells": cells}
 
 
