@@ -86,7 +86,7 @@ def all_reduce_seconds(numbers, times=300):
 def start(processes, images):
     command = [sys.executable, __file__, "--measure", f"--images={images}"]
     if processes > 1:
-        where = ["--rdzv-backend=c10d", "--rdzv-endpoint=127.0.0.1:0", "--local-addr=127.0.0.1"]
+        where = ["--rdzv-backend=c10d", "--rdzv-conf=store_type=file", "--local-addr=127.0.0.1"]
         command[1:1] = ["-m", "torch.distributed.run", f"--nproc-per-node={processes}", *where]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True)

@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 
 from ..support.threads import share_of_cores
@@ -26,10 +27,11 @@ class Torchrun:
         self.command = [
             sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={processes}",
             f"--max-restarts={max_restarts}", "--monitor-interval=0.2",
-            # Not --standalone: it asks the network for this machine's name, which an unplugged one may not know.
-            "--rdzv-backend=c10d", "--rdzv-endpoint=127.0.0.1:0", "--local-addr=127.0.0.1",
-            "--module", module, "--tied", *map(str, arguments),
+            # Not --standalone: it asks the network for this machine's name, which an unplugged one may not know. And
+            # by default torchrun meets at a port of this machine, and runs what anybody who reaches that has put there.
+            "--rdzv-backend=c10d", "--rdzv-conf=store_type=file", "--local-addr=127.0.0.1",
         ]  # fmt: skip
+        self.program = ["--module", module, "--tied", *map(str, arguments)]
         folders = [str(folder) for folder in sys.path if folder]
         threads = str(share_of_cores(processes))
         self.environment = os.environ | {"OMP_NUM_THREADS": threads, "PYTHONPATH": os.pathsep.join(folders)}
@@ -41,8 +43,10 @@ class Torchrun:
                 "torchrun cannot share work between processes on Windows, where PyTorch lacks the store (libuv) that "
                 "it asks for: use the Windows Subsystem for Linux, or read on without running this"
             )
+        self.folder = tempfile.TemporaryDirectory()  # nobody else may look into it
+        command = [*self.command, f"--rdzv-endpoint={self.folder.name}/meeting", *self.program]
         self.running = subprocess.Popen(
-            self.command, env=self.environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            command, env=self.environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT, text=True, start_new_session=True,
         )  # fmt: skip
         return self
@@ -82,6 +86,7 @@ class Torchrun:
                     os.kill(worker, signal.SIGKILL)
             self.running.stdout.close()
             self.running.wait()
+            self.folder.cleanup()
 
 
 def processes_and_parents():
