@@ -513,6 +513,29 @@ def test_a_cache_folder_that_cannot_be_written_to(fresh, monkeypatch, tmp_path):
     assert (tmp_path / "file").read_text() == ""
 
 
+def test_a_cache_folder_that_others_may_write_to_is_not_trusted(fresh, monkeypatch):
+    """What lies there is run. By its name a library can be told to be whole, but not who has built it."""
+    build.load()
+    (kept,) = fresh.glob("*.so")
+    fresh.chmod(0o777)
+    build.load.cache_clear()
+    loaded = []
+    monkeypatch.setattr(build.ctypes, "CDLL", lambda path, load=build.ctypes.CDLL: loaded.append(path) or load(path))
+    assert build.load().lenet_lanes() and kept not in loaded
+    build.load.cache_clear()
+    fresh.chmod(0o700)
+    assert build.load().lenet_lanes() and loaded[-1] == kept
+
+
+def test_others_may_not_write_to_the_cache_folder_that_it_makes(fresh):
+    before = os.umask(0o002)  # as on systems where each user has a group
+    try:
+        build.load()
+    finally:
+        os.umask(before)
+    assert {folder.stat().st_mode & 0o777 for folder in (fresh, fresh.parent)} == {0o700}
+
+
 def test_a_user_without_a_home(fresh, monkeypatch):
     def nobodys():
         raise RuntimeError("Could not determine home directory.")

@@ -55,14 +55,23 @@ def find_compiler():
 def cached(compiler):
     """The path of the library in the cache folder; compiled first where it is not there. Raises OSError, Declined."""
     folder, key = user_cache() / "lenet_utils" / "fused", content_key(compiler)
+    make_private(folder.parent)
+    make_private(folder)
     if not find(folder, key):
-        folder.mkdir(parents=True, exist_ok=True)
         with one_at_a_time(folder / f"{key}.lock"):
             if not find(folder, key):  # nobody else has built it meanwhile
                 with tempfile.TemporaryDirectory(dir=folder, prefix="build-") as temporary:
                     built = compile_into(temporary, compiler)
                     os.replace(built, folder / f"{key}-{digest(built.read_bytes())}.so")
     return find(folder, key)
+
+
+def make_private(folder):
+    """Make `folder` where it is missing. Raises OSError where others may write to it: what lies there will be run."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    about = folder.stat()
+    if about.st_uid not in (0, os.getuid()) or about.st_mode & 0o022:
+        raise PermissionError(f"others may write to {folder}")
 
 
 def find(folder, key):
