@@ -10,6 +10,7 @@ import time
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 from torch import nn
 from torch.utils.data import BatchSampler, DataLoader, RandomSampler, TensorDataset
@@ -423,6 +424,38 @@ def test_a_changed_letter_in_the_header_is_noticed(tmp_path, before, after):
     checkpoint.last.write_bytes(packed.replace(before, after, 1))
     with pytest.raises(CheckpointError, match=r"damaged .what it holds is not what was written"):
         unpack(checkpoint.last.read_bytes(), checkpoint.last)
+
+
+def test_a_header_that_nobody_can_read_gives_way_to_the_state_before(tmp_path):
+    """200,000 brackets in one another: Python's JSON gives up with a RecursionError."""
+    checkpoint = Checkpoint(tmp_path)
+    fit(small_net(), checkpoint, num_epochs=1)
+    nested = safetensors.torch.save({"weight": torch.ones(1)}, metadata={module.KEY: "[" * 200_000})
+    os.replace(checkpoint.last, checkpoint.before)
+    checkpoint.last.write_bytes(nested)
+    assert checkpoint.load()[1]["epoch"] == 1
+
+
+def test_an_impossible_state_of_numpys_random_numbers_is_refused(tmp_path):
+    """NumPy would take it, and read where nothing of its own is at the next number."""
+    checkpoint = Checkpoint(tmp_path)
+    fit(small_net(), checkpoint, num_epochs=1)
+    weights, state = checkpoint.load()
+    state["random"]["numpy"][2] = 100_000_000
+    checkpoint.save(weights, state)
+    with pytest.raises(CheckpointError, match=r"place 100000000 of 624.*: name another folder, or begin afresh"):
+        fit(small_net(), checkpoint, num_epochs=2)
+    assert 0 <= np.random.get_state()[2] <= 624
+
+
+def test_a_link_in_the_place_of_the_unfinished_file_is_not_followed(tmp_path):
+    precious = tmp_path / "precious"
+    precious.write_text("kept")
+    checkpoint = Checkpoint(tmp_path / "run")
+    checkpoint.folder.mkdir()
+    (checkpoint.folder / "unfinished.safetensors").symlink_to(precious)
+    fit(small_net(), checkpoint, num_epochs=1)
+    assert precious.read_text() == "kept" and not checkpoint.last.is_symlink() and checkpoint.load()
 
 
 def test_a_file_of_an_older_format_is_told(tmp_path, monkeypatch):

@@ -1219,6 +1219,14 @@ def test_a_folder_that_is_not_there_is_told_by_the_files_own_name(net, data, tmp
         explore(net, *data).save(tmp_path / "missing" / "lenet.html")
 
 
+def test_a_link_that_lies_where_it_writes_is_not_followed(net, data, tmp_path):
+    precious = tmp_path / "precious"
+    precious.write_text("kept")
+    (tmp_path / f".lenet.html.{os.getpid()}.part").symlink_to(precious)
+    path = explore(net, *data).save(tmp_path / "lenet.html")
+    assert precious.read_text() == "kept" and not path.is_symlink() and path.read_text().startswith("<!doctype html>")
+
+
 def disk_full(path, *args, **kwargs):
     path.touch()
     raise OSError("the disk is full")

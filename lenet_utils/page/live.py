@@ -65,6 +65,7 @@ class LivePage:
         if not path.parent.is_dir():
             raise FileNotFoundError(f"expected a folder {path.parent} to save {path.name} in, got none")
         unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
+        unfinished.unlink(missing_ok=True)  # of one that was killed; or a link, which is not followed
         try:
             unfinished.write_text(self.html, encoding="utf-8", newline="\n")
             os.replace(unfinished, path)

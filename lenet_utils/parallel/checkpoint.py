@@ -136,7 +136,7 @@ def unpack(packed, path):
             raise CheckpointError(f"{path} has format {state['format']}, and this version reads {FORMAT}")
         if state.pop("sha256") != fingerprint(weights, state):
             raise CheckpointError(f"{path} is damaged (what it holds is not what was written)")
-    except (safetensors.SafetensorError, ValueError, KeyError, TypeError) as error:
+    except (safetensors.SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise CheckpointError(f"{path} is damaged, or no checkpoint ({error})") from error
     return weights, state
 
@@ -154,7 +154,8 @@ def fingerprint(weights, state):
 
 def write_to_disk(path, packed):
     """Write, and return only when the disk has it, not just the operating system."""
-    with open(path, "wb") as file:
+    path.unlink(missing_ok=True)  # half a file of one that was killed; or a link, which is not followed
+    with open(path, "xb") as file:
         file.write(packed)
         file.flush()
         os.fsync(file.fileno())
