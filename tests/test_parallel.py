@@ -2,6 +2,7 @@
 
 import json
 import os
+import pathlib
 import re
 import shutil
 import signal
@@ -14,6 +15,7 @@ import traceback
 import types
 import warnings
 
+import psutil
 import pytest
 import torch
 from torch import distributed, nn
@@ -194,6 +196,28 @@ def test_a_team_goes_on_bit_for_bit(tmp_path, size):
     assert again == plain
 
 
+def test_stop_is_heard_where_a_save_is_due_and_all_wait_for_it(tmp_path):
+    """Else a team would hear it at the next fifth of an epoch, and a launcher might end them while process 0 writes."""
+    saved = tmp_path / "run"
+
+    def stopped(of):
+        count, save = resume.count_correct, Checkpoint.save
+
+        def counting(*batch):
+            signal.raise_signal(signal.SIGTERM)
+            return count(*batch)
+
+        def slow(*state):
+            time.sleep(1)
+            save(*state)
+
+        resume.count_correct, Checkpoint.save = counting, slow
+        fit(of, n=520, checkpoint=Checkpoint(saved, every=3))
+        return Checkpoint(saved).load()[1]["batch"]
+
+    assert in_a_team(2, tmp_path / "team", stopped) == [3, 3]
+
+
 def test_another_number_of_processes_goes_on(tmp_path):
     saved = tmp_path / "run"
     in_a_team(3, tmp_path / "three", lambda of: fit(of, num_epochs=1, checkpoint=saved))
@@ -283,6 +307,24 @@ def test_it_needs_no_docstrings():
 def test_a_line_that_makes_no_sense_gets_one_sentence(monkeypatch, arguments, message, under_torchrun):
     told = refused(monkeypatch, arguments, {"RANK": "0", "LOCAL_RANK": "0"} if under_torchrun else None)
     assert message in told and "\n" not in told
+
+
+def test_several_machines_cannot_tell_which_start_is_the_first(monkeypatch):
+    """Each torchrun counts for itself how often it has started its processes, and none counts who joins."""
+    places = {"RANK": "0", "LOCAL_RANK": "0", "GROUP_WORLD_SIZE": "2"}
+    told = refused(monkeypatch, ["--afresh", "--checkpoint=run", "--device=cpu"], places)
+    assert told.startswith("expected --afresh on one machine only") and "\n" not in told
+
+
+@pytest.mark.parametrize(("stopped", "status"), [("", 0), ("stopped in epoch 1 of 10", 143)])
+def test_who_was_told_to_end_has_not_finished(monkeypatch, stopped, status):
+    """torchrun takes the training of all to be over where its own processes end with 0."""
+    left = []
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    monkeypatch.setattr(program, "train", lambda *_, **__: types.SimpleNamespace(stopped=stopped))
+    monkeypatch.setattr(program, "leave", left.append)
+    program.main(["--images=60", "--device=cpu", f"--threads={torch.get_num_threads()}"])
+    assert left == [status]
 
 
 def test_missing_data_gets_one_sentence(monkeypatch):
@@ -402,6 +444,11 @@ def test_all_processes_of_a_machine_compute_on_the_same_kind_of_device(place, gp
     assert [place(rank, 2, gpus) for rank in range(2)] == expected
 
 
+def test_gpus_that_nobody_uses_are_told_once(place, capsys):
+    assert [place(rank, 3, 2) for rank in range(3)] == ["cpu"] * 3
+    assert capsys.readouterr().out == "3 processes and a GPU for 2 of them: all of them compute on the CPU\n"
+
+
 def test_cuda_means_a_gpu_of_its_own(place):
     assert [place(rank, 2, 2, "cuda") for rank in range(2)] == ["cuda:0", "cuda:1"]
     assert place(0, 1, 2, "cuda:1") == "cuda:1"
@@ -514,22 +561,36 @@ def test_stop_leaves_no_process_behind(tmp_path):
     assert Checkpoint(folder).load() is not None
 
 
+def test_nobody_else_can_put_a_program_where_torchrun_meets(tmp_path):
+    """It unpickles what lies there, so that must not be in a store that whoever reaches this machine can write to."""
+    with Torchrun(1, "--images=1280", "--epochs=100000", "--device=cpu", f"--checkpoint={tmp_path}") as lines:
+        for line in lines:
+            if line.startswith("epoch"):
+                break
+        ports = {of.laddr.port for of in psutil.Process(lines.running.pid).net_connections() if of.status == "LISTEN"}
+        stores = [distributed.TCPStore("127.0.0.1", port, is_master=False) for port in ports]
+        assert not any(store.check(["torch.rendezvous.none"]) for store in stores)
+        meeting = pathlib.Path(lines.folder.name)
+        assert stores and meeting.stat().st_mode & 0o077 == 0 and list(meeting.iterdir())
+    assert not meeting.exists()
+
+
 class Machine:
     """What notebook 7 has run on each of several machines; here they are all one. Prints into `lines`."""
 
-    def __init__(self, port, folder, lines):
+    def __init__(self, port, folder, lines, module="lenet_utils.parallel"):
         command = [
-            "-m", "torch.distributed.run", "--nnodes=1:2", "--nproc-per-node=1", "--max-restarts=3",
+            "-m", "torch.distributed.run", "--nnodes=1:3", "--nproc-per-node=1", "--max-restarts=3",
             "--rdzv-id=lenet", "--rdzv-backend=c10d", f"--rdzv-endpoint=127.0.0.1:{port}", "--local-addr=127.0.0.1",
-            "--rdzv-conf=last_call_timeout=2", "-m", "lenet_utils.parallel", "--epochs=100000", "--images=1280",
+            "--rdzv-conf=last_call_timeout=2", "-m", module, "--epochs=100000", "--images=1280",
             "--device=cpu", "--tied", f"--checkpoint={folder}",
         ]  # fmt: skip
-        root = str(files.PACKAGED.parents[2])
         environment = os.environ | {
             "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1",
             "OMP_NUM_THREADS": "1",
-            "PYTHONPATH": root,
+            "PYTHONPATH": os.pathsep.join([str(files.PACKAGED.parents[2]), str(folder.parent)]),
         }
+        self.frozen = []
         self.running = subprocess.Popen(
             [sys.executable, *command], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT, text=True, start_new_session=True,
@@ -537,10 +598,19 @@ class Machine:
         self.reader = threading.Thread(target=lambda: lines.extend(self.running.stdout))
         self.reader.start()
 
+    def freeze(self):
+        """As if unplugged: nobody is told, not even by a connection that closes."""
+        of_torchrun = [pid for pid, parent in launch.processes_and_parents() if parent == self.running.pid]
+        self.frozen = [self.running.pid, *of_torchrun]
+        for pid in self.frozen:
+            os.kill(pid, signal.SIGSTOP)
+
     def die(self):
-        """As if unplugged: nobody is told."""
+        """As if killed: the others are told by their connections, which close."""
         self.running.stdin.close()  # to its worker the sign to end at once
         self.running.kill()
+        for pid in self.frozen[1:]:
+            os.kill(pid, signal.SIGCONT)
         self.running.wait()
         self.reader.join()
         self.running.stdout.close()
@@ -558,34 +628,69 @@ def wait_for(pattern, lines):
         time.sleep(0.1)
 
 
-@pytest.mark.doors
-def test_machines_come_and_go(tmp_path):
-    """As notebook 7 says of `--nnodes 1:4`: each time they start again from the checkpoint, as many as there are."""
+@pytest.fixture
+def another_machine(tmp_path):
+    """A function that starts one more machine, and the lines that all of them print."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     folder, lines, machines = tmp_path / "run", [], []
-    try:
-        machines.append(Machine(port, folder, lines))
-        wait_for("epoch", lines)
-        machines.append(Machine(port, folder, lines))
-        wait_for("training on cpu with 2 processes", lines)
-        wait_for("going on after epoch", lines)
-        wait_for("epoch", lines)
-        machines[1].die()
-        wait_for(r"training on cpu$", lines)
-        wait_for("going on after epoch", lines)
-        machines.append(Machine(port, folder, lines))
-        wait_for("training on cpu with 2 processes", lines)
-        wait_for("going on after epoch", lines)
-    finally:
-        for machine in machines:
+
+    def start(**more):
+        machines.append(Machine(port, folder, lines, **more))
+        return machines[-1]
+
+    yield start, lines
+    for machine in machines:
+        if machine.running.poll() is None:
             machine.die()
     for _ in range(100):
         if not living(str(folder)):
             return
         time.sleep(0.1)
     pytest.fail("a process outlived its machine")
+
+
+@pytest.mark.doors
+def test_machines_come_and_go(another_machine):
+    """As notebook 7 says of `--nnodes 1:4`: each time they start again from the checkpoint, as many as there are."""
+    start, lines = another_machine
+
+    def goes_on_with(processes):
+        wait_for("training on cpu" + (f" with {processes} processes" if processes > 1 else "") + "$", lines)
+        wait_for("going on after epoch", lines)
+        wait_for("epoch", lines)
+
+    start()
+    wait_for("epoch", lines)
+    second = start()
+    goes_on_with(2)
+    third = start()  # the processes of both that are there are told to end, and neither takes that for the end
+    goes_on_with(3)
+    third.die()
+    goes_on_with(2)
+    second.die()
+    goes_on_with(1)
+    start()
+    goes_on_with(2)
+
+
+@pytest.mark.doors
+def test_a_machine_without_power_is_given_up(another_machine, tmp_path):
+    (tmp_path / "impatient.py").write_text(
+        "import datetime\nfrom lenet_utils.parallel import program, team\n"
+        "team.PATIENCE = datetime.timedelta(seconds=5)\nprogram.main()\n"
+    )
+    start, lines = another_machine
+    start(module="impatient")
+    wait_for("epoch", lines)
+    second = start(module="impatient")
+    wait_for("training on cpu with 2 processes", lines)
+    wait_for("epoch", lines)
+    second.freeze()
+    wait_for("process 0 cannot go on without one that died", lines)
+    wait_for("training on cpu$", lines)
+    wait_for("going on after epoch", lines)
 
 
 @pytest.mark.doors

@@ -7,6 +7,7 @@ In a notebook, `launch.Torchrun` starts it.
 
 import argparse
 import os
+import signal
 import sys
 import threading
 
@@ -61,8 +62,11 @@ def main(arguments=None):
             again = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)) > 0
             checkpoint = Checkpoint(asked.checkpoint, asked.every, resume=again or not asked.afresh)
         options_of_train = {"init_weights": init_xavier, "team": team}
-        train(lenet(), train_iter, test_iter, asked.epochs, asked.lr, team.device, checkpoint, **options_of_train)
-        leave()
+        history = train(
+            lenet(), train_iter, test_iter, asked.epochs, asked.lr, team.device, checkpoint, **options_of_train
+        )
+        # By the 0 of one that was told to end torchrun would take the training to be over, on all machines.
+        leave(128 + signal.SIGTERM if history.stopped else 0)
     except (ValueError, CheckpointError, DataError, ArithmeticError) as error:
         give_up(str(error))
     except RuntimeError as error:
@@ -81,6 +85,11 @@ def check(asked):
     for name in ("images", "threads"):
         if getattr(asked, name) is not None:
             checks.whole_number(f"--{name}", getattr(asked, name))
+    if asked.afresh and int(os.environ.get("GROUP_WORLD_SIZE", 1)) > 1:
+        raise ValueError(
+            "expected --afresh on one machine only, as several do not know which start is the first: "
+            "name another folder, or empty this one"
+        )
 
 
 def give_up(reason):

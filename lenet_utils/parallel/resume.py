@@ -191,15 +191,17 @@ class Run:
         """
         checkpoint = self.checkpoint
         wishes = asked.requested, asked.save or bool(checkpoint and checkpoint.requested)
-        together = together or self.team.size == 1
+        every = checkpoint.every if checkpoint is not None else None
+        due = every is not None and self.batch > 0 and self.batch % every == 0
+        together = together or due or self.team.size == 1
         stopping, saving = self.team.agree(*wishes) if together else (False, False)
-        due = checkpoint is not None and checkpoint.every is not None and self.batch % checkpoint.every == 0
-        if stopping or saving or (due and self.batch):
+        if stopping or saving or due:
             self.save()
             asked.save = False
             if checkpoint is not None and saving:
                 checkpoint.requested = False
         if stopping:
+            self.team.agree(False)  # nobody leaves before process 0 has written
             raise KeyboardInterrupt
 
     def test(self, test_iter):
@@ -401,7 +403,13 @@ def set_random_state(kept, train_iter, device):
     if "numpy" in kept:
         import numpy as np
 
-        np.random.set_state(tuple(kept["numpy"]))
+        kind, numbers, place, *gauss = kept["numpy"]
+        if not 0 <= place <= len(numbers):  # NumPy would read there all the same
+            raise CheckpointError(
+                f"the checkpoint's state of NumPy's random numbers is impossible (place {place} of {len(numbers)}): "
+                "name another folder, or begin afresh with resume=False."
+            )
+        np.random.set_state((kind, numbers, place, *gauss))
     states = [torch.frombuffer(bytearray(base64.b64decode(text)), dtype=torch.uint8) for text in kept["torch"]]
     torch.set_rng_state(states[0])
     own = generators(train_iter)

@@ -4,6 +4,7 @@
 numbers between them. A team of one needs neither, and computes what a program without a team computes, bit for bit.
 """
 
+import datetime
 import math
 import os
 import socket
@@ -13,6 +14,8 @@ import torch
 from torch import distributed
 
 from ..support import checks
+
+PATIENCE = datetime.timedelta(minutes=5)  # how long one waits for another, which may have lost its power
 
 
 class Team:
@@ -100,7 +103,8 @@ def join(device=None, ddp=False):
         torch.cuda.set_device(device)
     else:
         stay_on_this_machine()
-    distributed.init_process_group("nccl" if device.type == "cuda" else "gloo", **meeting_point())
+    backend = "nccl" if device.type == "cuda" else "gloo"
+    distributed.init_process_group(backend, timeout=PATIENCE, **meeting_point())
     return Team(distributed.get_rank(), distributed.get_world_size(), device, ddp)
 
 
@@ -111,8 +115,10 @@ def place_in_team(wanted=None):
     """
     gpu, processes = int(os.environ["LOCAL_RANK"]), int(os.environ["LOCAL_WORLD_SIZE"])
     if wanted is None:
-        enough = torch.cuda.is_available() and torch.cuda.device_count() >= processes
-        wanted = "cuda" if enough else "cpu"
+        gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        wanted = "cuda" if gpus >= processes else "cpu"
+        if 0 < gpus < processes and gpu == 0:
+            print(f"{processes} processes and a GPU for {gpus} of them: all of them compute on the CPU", flush=True)
     if str(wanted) == "cuda":
         wanted = f"cuda:{gpu}"
     device = checks.device(wanted)
@@ -149,8 +155,8 @@ def stay_on_this_machine():
         os.environ.setdefault("GLOO_SOCKET_IFNAME", loopback[0])
 
 
-def leave():
-    """End this process, whose work is done, and with it the connections to the others; a team of one goes on.
+def leave(status=0):
+    """End this process with `status`, and with it the connections to the others; a team of one goes on.
 
     PyTorch's own `destroy_process_group` can wait for ever (seen with 2.4 and 2.6): it keeps Python's lock while it
     waits for a thread, which may need that lock to give back its last message.
@@ -158,4 +164,4 @@ def leave():
     if distributed.is_initialized():
         sys.stdout.flush()
         sys.stderr.flush()
-        os._exit(0)
+        os._exit(status)
