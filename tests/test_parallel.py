@@ -580,7 +580,7 @@ class Machine:
 
     def __init__(self, port, folder, lines, module="lenet_utils.parallel"):
         command = [
-            "-m", "torch.distributed.run", "--nnodes=1:3", "--nproc-per-node=1", "--max-restarts=3",
+            "-m", "torch.distributed.run", "--nnodes=1:3", "--nproc-per-node=1", "--max-restarts=9",
             "--rdzv-id=lenet", "--rdzv-backend=c10d", f"--rdzv-endpoint=127.0.0.1:{port}", "--local-addr=127.0.0.1",
             "--rdzv-conf=last_call_timeout=2", "-m", module, "--epochs=100000", "--images=1280",
             "--device=cpu", "--tied", f"--checkpoint={folder}",
@@ -611,6 +611,7 @@ class Machine:
         self.running.kill()
         for pid in self.frozen[1:]:
             os.kill(pid, signal.SIGCONT)
+        self.frozen = []
         self.running.wait()
         self.reader.join()
         self.running.stdout.close()
@@ -642,8 +643,7 @@ def another_machine(tmp_path):
 
     yield start, lines
     for machine in machines:
-        if machine.running.poll() is None:
-            machine.die()
+        machine.die()
     for _ in range(100):
         if not living(str(folder)):
             return
@@ -669,8 +669,10 @@ def test_machines_come_and_go(another_machine):
     goes_on_with(3)
     third.die()
     goes_on_with(2)
-    second.die()
+    second.running.terminate()  # told to end: its process asks that of the other one, which then goes on
+    wait_for("stopped in epoch", lines)
     goes_on_with(1)
+    assert second.running.wait(60) != 0
     start()
     goes_on_with(2)
 

@@ -167,17 +167,15 @@ def script(changes):
 
 def test_the_script_of_notebook_7(cluster):
     """It runs on both nodes; SIGTERM, which Slurm sends before the time is over, ends it; and it goes on afterwards."""
-    (port,) = servers.free_ports(1)
     changes = {  # no GPUs, fewer processes, and more to do for them
         "--gpus-per-node=8 ": "",
         "--nproc-per-node 8": "--nproc-per-node 1",
-        ":29400": f":{port}",
-        "--epochs 10 ": "--epochs 100000 --images 1280 --device cpu ",
+        "--epochs 10 --device cuda": "--epochs 100000 --images 1280 --device cpu",
     }
     (cluster.folder / "lenet.sbatch").write_text(script(changes))
 
     def submitted():
-        printed = cluster.ask("sbatch", "--open-mode=append", "--output=said", "lenet.sbatch")
+        printed = cluster.ask("sbatch", "--output=said", "lenet.sbatch")
         return re.fullmatch(r"Submitted batch job (\d+)\n", printed)[1]
 
     said, checkpoint = cluster.folder / "said", Checkpoint(cluster.folder / "lenet")
@@ -191,9 +189,11 @@ def test_the_script_of_notebook_7(cluster):
         said.write_text("")  # Slurm appends
         return found
 
-    job = submitted()
+    job, following = submitted(), submitted()
     says(r"^training on cpu with 2 processes$")
     says(r"^epoch ")
+    assert (cluster.state(job), cluster.state(following)) == ("RUNNING", "PENDING")  # one at a time
+    cluster.ask("scontrol", "hold", following)  # until what the first one has saved is read
 
     cluster.ask("scancel", "--signal=TERM", job)
     epoch = int(says(r"^stopped in epoch (\d+) of 100000; the network keeps what it has learned$")[1])
@@ -201,7 +201,8 @@ def test_the_script_of_notebook_7(cluster):
     state = checkpoint.load()[1]
     assert state["epoch"] == epoch - 1
 
-    job = submitted()
+    job = following
+    cluster.ask("scontrol", "release", job)
     within = f" and batch {state['batch']} of 5" if state["batch"] else ""
     says(f"^going on after epoch {state['epoch']}{within}, of 100000 epochs")
     says(r"^epoch ")

@@ -1,4 +1,4 @@
-"""What `torchrun --nproc-per-node 2 -m lenet_utils.parallel` begins with."""
+"""What `torchrun --standalone --nproc-per-node 2 -m lenet_utils.parallel` begins with."""
 
 from .program import main
 

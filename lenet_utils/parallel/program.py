@@ -1,4 +1,4 @@
-"""LeNet on Fashion-MNIST by several processes at once: `torchrun --nproc-per-node 2 -m lenet_utils.parallel`.
+"""LeNet on Fashion-MNIST by several processes: `torchrun --standalone --nproc-per-node 2 -m lenet_utils.parallel`.
 
 PyTorch's own launcher `torchrun` starts the processes, on one machine or on many, and starts them again when one of
 them dies; with `--checkpoint` they then go on where they were. Without torchrun it is the same training by one process.
