@@ -55,7 +55,6 @@ def find_compiler():
 def cached(compiler):
     """The path of the library in the cache folder; compiled first where it is not there. Raises OSError, Declined."""
     folder, key = user_cache() / "lenet_utils" / "fused", content_key(compiler)
-    make_private(folder.parent)
     make_private(folder)
     if not find(folder, key):
         with one_at_a_time(folder / f"{key}.lock"):
