@@ -15,12 +15,12 @@ def free_ports(count):
         return [one.getsockname()[1] for one in sockets]
 
 
-def end(server, patience=30):
-    """End the process `server` and all that it has started, by force what still runs after `patience` seconds."""
+def end(server):
+    """End the process `server` and all that it has started, by force what still runs after half a minute."""
     with contextlib.suppress(psutil.NoSuchProcess):  # it has ended itself, with a word in its log
         family = [server, *server.children(recursive=True)]
         server.terminate()
-        psutil.wait_procs([server], timeout=patience)  # it ends the others, as a rule
+        psutil.wait_procs([server], timeout=30)  # it ends the others, as a rule
         for process in family:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
