@@ -1,7 +1,11 @@
-"""What tests of servers share: free ports, and an end with the test, whatever state the test leaves a server in."""
+"""What tests of servers share: free ports, the wait for an answer, and an end with the test.
+
+Whatever state the test leaves a server in.
+"""
 
 import contextlib
 import socket
+import time
 
 import psutil
 
@@ -13,6 +17,17 @@ def free_ports(count):
         for one in sockets:
             one.bind(("127.0.0.1", 0))
         return [one.getsockname()[1] for one in sockets]
+
+
+def wait(server, log, answer):
+    """What the function `answer` returns as soon as that is something; `log`, the file, says why it never will."""
+    end = time.monotonic() + 120
+    while not (found := answer()):
+        assert server.poll() is None, log.read_text()
+        if time.monotonic() > end:
+            raise TimeoutError(log.read_text())
+        time.sleep(0.1)
+    return found
 
 
 def end(server):
