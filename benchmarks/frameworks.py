@@ -25,7 +25,7 @@ from importlib.util import find_spec, module_from_spec, spec_from_file_location
 import machine
 
 HERE = pathlib.Path(__file__).parent
-README, RESULTS, PICTURE = HERE / "README.md", machine.RESULTS / "frameworks.json", machine.RESULTS / "frameworks.png"
+RESULTS, PICTURE = machine.RESULTS / "frameworks.json", machine.RESULTS / "frameworks.png"
 IMAGES = 60_000
 # name in the table: the file in frameworks/, and the packages and programs that it needs
 ROWS = {
@@ -191,7 +191,7 @@ def main():
 
 def tell(results):
     print(table(results))
-    machine.write_between(README, "frameworks", table(results))
+    machine.write_between(machine.README, "frameworks", table(results))
     draw(results)
 
 

@@ -11,7 +11,8 @@ import sys
 
 import numpy
 
-RESULTS = pathlib.Path(__file__).parent / "results"
+HERE = pathlib.Path(__file__).parent
+RESULTS, README = HERE / "results", HERE / "README.md"
 
 
 def describe():
