@@ -10,10 +10,8 @@ tinygrad's CPU backend calls clang. A framework that fails is named, with its er
 """
 
 import argparse
-import contextlib
 import importlib.metadata
 import json
-import os
 import pathlib
 import shutil
 import statistics
@@ -174,9 +172,7 @@ def main():
     parser.add_argument("--one", choices=ROWS, help=argparse.SUPPRESS)  # in the fresh processes
     arguments = parser.parse_args()
     if arguments.one:
-        with open(os.devnull, "w") as silence, contextlib.redirect_stdout(silence):
-            result = measure(arguments.one, arguments.epochs, arguments.seed)
-        return print(json.dumps(result))
+        return machine.answer(measure, arguments.one, arguments.epochs, arguments.seed)
     if arguments.draw:
         return tell(json.loads(RESULTS.read_text()))
     with tempfile.TemporaryDirectory() as folder:
