@@ -16,6 +16,7 @@ import psutil
 import pytest
 import servers
 from lab_page import DONE, MINUTES, OUTPUTS, run_all, text_of
+from run_notebooks import KERNEL
 
 pytestmark = pytest.mark.browser
 
@@ -82,7 +83,7 @@ class Lab:
 
     def write(self, name, cells):
         notebook = nbformat.v4.new_notebook(cells=cells)
-        notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}
+        notebook.metadata.kernelspec = KERNEL
         nbformat.write(notebook, self.root / "notebooks" / name)
 
     def close(self):

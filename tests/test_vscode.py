@@ -22,6 +22,7 @@ import pytest
 import servers
 from lab_page import MINUTES, text_of
 from playwright.sync_api import expect
+from run_notebooks import KERNEL
 
 import lenet_utils
 
@@ -122,7 +123,7 @@ class Code:
 
     def write(self, name, sources):
         notebook = nbformat.v4.new_notebook(cells=list(map(nbformat.v4.new_code_cell, sources)))
-        notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}
+        notebook.metadata.kernelspec = KERNEL
         nbformat.write(notebook, self.folder / "notebooks" / name)
 
     def url(self, name):
