@@ -7,10 +7,8 @@ process imports: ours tells PyTorch's threads how to wait, d2l leaves them as th
 """
 
 import argparse
-import contextlib
 import gzip
 import importlib
-import json
 import os
 import pathlib
 import statistics
@@ -88,9 +86,7 @@ def compare(num_epochs, num_pairs, path):
 
 
 def medians(pairs):
-    values = {side: {name: statistics.median(pair[side][name] for pair in pairs) for name in pairs[0][side]}
-              for side in SIDES}  # fmt: skip
-    return {**values, "ratio": statistics.median(pair["ratio"] for pair in pairs)}
+    return {**machine.medians(pairs, SIDES), "ratio": statistics.median(pair["ratio"] for pair in pairs)}
 
 
 def table(pairs):
@@ -114,9 +110,7 @@ def main():
     parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)  # in the fresh processes
     arguments = parser.parse_args()
     if arguments.side:
-        with open(os.devnull, "w") as silence, contextlib.redirect_stdout(silence):
-            result = measure(arguments.side, arguments.epochs)
-        print(json.dumps(result))
+        machine.answer(measure, arguments.side, arguments.epochs)
     else:
         print(table(compare(arguments.epochs, arguments.pairs, arguments.out)))
 

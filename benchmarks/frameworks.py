@@ -10,10 +10,8 @@ tinygrad's CPU backend calls clang. A framework that fails is named, with its er
 """
 
 import argparse
-import contextlib
 import importlib.metadata
 import json
-import os
 import pathlib
 import shutil
 import statistics
@@ -25,7 +23,7 @@ from importlib.util import find_spec, module_from_spec, spec_from_file_location
 import machine
 
 HERE = pathlib.Path(__file__).parent
-README, RESULTS, PICTURE = HERE / "README.md", machine.RESULTS / "frameworks.json", machine.RESULTS / "frameworks.png"
+RESULTS, PICTURE = machine.RESULTS / "frameworks.json", machine.RESULTS / "frameworks.png"
 IMAGES = 60_000
 # name in the table: the file in frameworks/, and the packages and programs that it needs
 ROWS = {
@@ -174,9 +172,7 @@ def main():
     parser.add_argument("--one", choices=ROWS, help=argparse.SUPPRESS)  # in the fresh processes
     arguments = parser.parse_args()
     if arguments.one:
-        with open(os.devnull, "w") as silence, contextlib.redirect_stdout(silence):
-            result = measure(arguments.one, arguments.epochs, arguments.seed)
-        return print(json.dumps(result))
+        return machine.answer(measure, arguments.one, arguments.epochs, arguments.seed)
     if arguments.draw:
         return tell(json.loads(RESULTS.read_text()))
     with tempfile.TemporaryDirectory() as folder:
@@ -191,7 +187,7 @@ def main():
 
 def tell(results):
     print(table(results))
-    machine.write_between(README, "frameworks", table(results))
+    machine.write_between(machine.README, "frameworks", table(results))
     draw(results)
 
 

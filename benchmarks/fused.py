@@ -9,10 +9,8 @@ beside the accuracies that eager training reached there. A finished run is kept 
 """
 
 import argparse
-import contextlib
 import json
 import math
-import os
 import pathlib
 import platform
 import statistics
@@ -68,7 +66,7 @@ def compare(sides, num_epochs, num_rounds, path):
             {side: machine.measure_afresh(__file__, "--side", side, "--epochs", num_epochs) for side in sides}
         )
         results = {"machine": machine.describe(), "compiler": compiler(), "epochs": num_epochs}
-        machine.save(path, {**results, "median": medians(rounds), "rounds": rounds})
+        machine.save(path, {**results, "median": machine.medians(rounds, sides), "rounds": rounds})
         print(f"round {i + 1} of {num_rounds}: {rounds[-1]}", flush=True)
     return rounds
 
@@ -113,13 +111,8 @@ def compiler():
     return {"version": printed.splitlines()[0], "flags": " ".join(build.FLAGS)}
 
 
-def medians(rounds):
-    return {side: {name: statistics.median(turn[side][name] for turn in rounds) for name in rounds[0][side]}
-            for side in rounds[0]}  # fmt: skip
-
-
 def table(rounds):
-    middle = medians(rounds)
+    middle = machine.medians(rounds, rounds[0])
     lines = ["               seconds  CPU seconds  others'  examples/s  while training  peak MB  test acc  times eager"]
     for side, values in middle.items():
         times = statistics.median(turn["eager"]["seconds"] / turn[side]["seconds"] for turn in rounds)
@@ -140,13 +133,9 @@ def main():
     parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)  # in the fresh processes
     arguments = parser.parse_args()
     if arguments.side:
-        with open(os.devnull, "w") as silence, contextlib.redirect_stdout(silence):
-            result = measure(arguments.side, arguments.epochs)
-        print(json.dumps(result))
-        return
+        return machine.answer(measure, arguments.side, arguments.epochs)
     if arguments.seeds:
-        print(seeds_table(train_seeds(arguments.seeds)))
-        return
+        return print(seeds_table(train_seeds(arguments.seeds)))
     x86 = platform.machine().lower() in ("x86_64", "amd64")
     sides = [side for side in SIDES if x86 or side != "fused, AVX2"]
     print(table(compare(sides, arguments.epochs, arguments.rounds, arguments.out)))

@@ -24,7 +24,7 @@ import lenet_utils as d2l
 from lenet_utils import ladder, recorded
 from lenet_utils.data import Batches, read_split
 
-README, RESULTS = machine.RESULTS.parent / "README.md", machine.RESULTS / "gpu.json"
+RESULTS = machine.RESULTS / "gpu.json"
 LR, EPOCHS = 0.9, 10
 SHORTEST = 0.3  # seconds that a round of a rung takes, at least
 
@@ -199,7 +199,7 @@ def main():
     machine.save(pathlib.Path(asked.out, "gpu.json") if asked.out else RESULTS, results)
     print(table(results))
     if not asked.out:
-        machine.write_between(README, "gpu", table(results))
+        machine.write_between(machine.README, "gpu", table(results))
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ import time
 
 import machine
 
-README = machine.RESULTS.parent / "README.md"
 NUMBERS = machine.RESULTS / "growth.json"
 PICTURE = machine.RESULTS / "growth.png"
 CORES = machine.cores()
@@ -166,7 +165,7 @@ def main():
     results = json.loads(NUMBERS.read_text())
     draw(results["runs"])
     print(table(results))
-    machine.write_between(README, "growth", table(results))
+    machine.write_between(machine.README, "growth", table(results))
 
 
 if __name__ == "__main__":

@@ -1,17 +1,20 @@
 """What the benchmarks share: the machine in words, fresh processes, peak memory, files written whole or not at all."""
 
+import contextlib
 import datetime
 import json
 import os
 import pathlib
 import platform
 import re
+import statistics
 import subprocess
 import sys
 
 import numpy
 
-RESULTS = pathlib.Path(__file__).parent / "results"
+HERE = pathlib.Path(__file__).parent
+RESULTS, README = HERE / "results", HERE / "README.md"
 
 
 def describe():
@@ -116,6 +119,19 @@ def measure_afresh(script, *arguments, folder=None, **more):
     if child.returncode:
         raise SystemExit(f"{' '.join(map(str, arguments))} failed:\n{child.stderr}")
     return json.loads(child.stdout)
+
+
+def answer(measure, *arguments):
+    """In such a process: print what the function `measure` returns, and nothing that it prints meanwhile."""
+    with open(os.devnull, "w") as silence, contextlib.redirect_stdout(silence):
+        result = measure(*arguments)
+    print(json.dumps(result))
+
+
+def medians(rounds, sides):
+    """Of every number of each of `sides`, over `rounds`: {side: {name: number}} each."""
+    return {side: {name: statistics.median(turn[side][name] for turn in rounds) for name in rounds[0][side]}
+            for side in sides}  # fmt: skip
 
 
 def save(path, results):

@@ -57,4 +57,4 @@ if __name__ == "__main__":
     parser.add_argument("--rounds", type=int, default=5)
     measured = table(sweep(parser.parse_args().rounds))
     print(measured)
-    machine.write_between(growth.README, "memory", measured)
+    machine.write_between(machine.README, "memory", measured)

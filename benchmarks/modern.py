@@ -276,7 +276,7 @@ def main():
         "the target": table({f"modern_{name}.json": [name] for name in ("target", "fast")}),
     }
     for mark, text in tables.items():
-        machine.write_between(machine.RESULTS.parent / "README.md", mark, text)
+        machine.write_between(machine.README, mark, text)
         print(text, end="\n\n")
 
 

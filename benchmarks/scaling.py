@@ -26,7 +26,6 @@ from lenet_utils.parallel.resume import train as train_as_team
 from lenet_utils.parallel.scaling import Machine, draw
 from lenet_utils.parallel.team import join, leave
 
-README = machine.RESULTS.parent / "README.md"
 RESULT = machine.RESULTS / "scaling.json"
 SIZE = 4 * 61_706  # bytes of LeNet's gradients
 SETTINGS = {1: (128, 256, 512), 2: (256, 512)}  # images a step, of all processes together
@@ -154,7 +153,7 @@ def main(rounds, images):
     }  # fmt: skip
     machine.save(RESULT, results)
     print(table(results))
-    machine.write_between(README, "scaling", table(results))
+    machine.write_between(machine.README, "scaling", table(results))
     picture(model, rows)
 
 

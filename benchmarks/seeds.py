@@ -14,14 +14,14 @@ import machine
 import torch
 
 import lenet_utils as d2l
-from lenet_utils import plateau
+from lenet_utils.plateau import note_lenet
 
 RUNS, PICTURE = machine.RESULTS / "seeds.json", machine.RESULTS / "seeds.png"
 CHANCE = 0.1  # ten classes, as many images of each
 PLATEAU = 0.15  # an epoch that ends below it has learned next to nothing
 
 
-VARIANTS = {"lenet": d2l.lenet, "note": plateau.note_lenet}
+VARIANTS = {"lenet": d2l.lenet, "note": note_lenet}
 NAMES = {"lenet": "lenet()", "note": "the note's network"}
 
 

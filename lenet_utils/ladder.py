@@ -104,6 +104,8 @@ class ToyGPU:
 
 # The rungs
 
+LR = 0.9  # of each of them
+
 
 class OneByOne(torch.utils.data.Dataset):
     """Images `(n, 28, 28)` as bytes, handed out one at a time, each through PIL and `ToTensor`, as torchvision does."""
@@ -158,21 +160,21 @@ def rung(
     return train_pass
 
 
-def fused_rung(batches, lr=0.9):
+def fused_rung(batches):
     """As `rung`, by `train_ch6(..., fused=True)`, with a test on two images only."""
     net, few = fresh_lenet(), [(torch.zeros(2, 1, 28, 28), torch.zeros(2, dtype=torch.int64))]
 
     def train_pass():
         with contextlib.redirect_stdout(io.StringIO()):
             history = train_ch6(
-                net, batches, few, 1, lr, torch.device("cpu"), init_weights=None, animator=False, fused=True
+                net, batches, few, 1, LR, torch.device("cpu"), init_weights=None, animator=False, fused=True
             )
         return history.train_loss[-1]
 
     return train_pass
 
 
-def recorded_rung(batches, lr=0.9, make_steps=None):
+def recorded_rung(batches, make_steps=None):
     """As `rung`, by recorded steps where `batches` lie: on a GPU what `train_ch6(..., fused=True)` does.
 
     `make_steps`: as in `recorded.record`.
@@ -181,8 +183,8 @@ def recorded_rung(batches, lr=0.9, make_steps=None):
 
     device = batches.labels.device
     net = fresh_lenet().to(device)
-    run_epoch, _ = record(net, lr, device, make_steps)
-    optimizer = train.SGD(net.parameters(), lr)  # should the steps not be recorded
+    run_epoch, _ = record(net, LR, device, make_steps)
+    optimizer = train.SGD(net.parameters(), LR)  # should the steps not be recorded
 
     def train_pass():
         with StopBetweenBatches() as stop:
@@ -191,7 +193,7 @@ def recorded_rung(batches, lr=0.9, make_steps=None):
     return train_pass
 
 
-def d2l_rung(batches, lr=0.9, device="cpu"):
+def d2l_rung(batches, device="cpu"):
     """As `rung`, by d2l's own `train_ch6`, without its drawing; None where d2l is not installed."""
     try:
         from d2l import torch as d2l
@@ -203,7 +205,7 @@ def d2l_rung(batches, lr=0.9, device="cpu"):
         animator, d2l.Animator = d2l.Animator, Blank
         try:
             with contextlib.redirect_stdout(io.StringIO()):
-                d2l.train_ch6(net, batches, few, 1, lr, torch.device(device))
+                d2l.train_ch6(net, batches, few, 1, LR, torch.device(device))
         finally:
             d2l.Animator = animator
 

@@ -53,7 +53,7 @@ def modern_lenet(channels=(16, 40, 64, 52), halve=(True, True, False, True)):
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(in_channels, 10))
 
 
-def conv_block(in_channels, out_channels, pool=False):
+def conv_block(in_channels, out_channels, pool):
     """The layers of a 3 x 3 convolution with batch normalisation and ReLU; `pool`: with max pooling, too."""
     return [
         nn.Conv2d(in_channels, out_channels, kernel_size=3, padding=1, bias=False),

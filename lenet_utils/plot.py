@@ -128,7 +128,7 @@ class CellOutput:
     def update(self):
         if self.picture is None:  # the first point in this cell
             self.picture = LivePicture()
-            self._at_end_of_cell(self.flush_and_leave)
+            kernel_shell().events.register("post_execute", self.flush_and_leave)
         self.waiting = True
         if self.spent + self.last <= self.SHARE * (self.clock() - self.started):
             self.flush()
@@ -150,9 +150,6 @@ class CellOutput:
             self.picture.finish()
         finally:  # also where it cannot be drawn, by a wrong `fmts` perhaps
             self.picture = None
-
-    def _at_end_of_cell(self, function):
-        kernel_shell().events.register("post_execute", function)
 
 
 class TextOutput:

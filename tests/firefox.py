@@ -6,8 +6,8 @@ import json
 import os
 import re
 import subprocess
-import time
 
+import servers
 import websocket  # comes with JupyterLab's server
 
 # No question before the first page, and nothing that it asks of the network by itself.
@@ -27,7 +27,7 @@ LISTENS = re.compile(r"WebDriver BiDi listening on (ws://\S+)")
 class Firefox:
     """One window without a screen. `evaluate` is that of Playwright's page, so that helpers can serve both."""
 
-    def __init__(self, program, folder, seconds=120):
+    def __init__(self, program, folder):
         profile = folder / "profile"
         profile.mkdir()
         lines = [f"user_pref({json.dumps(name)}, {json.dumps(value)});\n" for name, value in PREFERENCES.items()]
@@ -40,21 +40,14 @@ class Firefox:
             self.process = subprocess.Popen([program, *options], stdout=written, stderr=written, env=environment)
         self.socket, self.numbers, self.logged = None, itertools.count(1), []
         try:
-            address = self._address(log, seconds)
-            self.socket = websocket.create_connection(f"{address}/session", suppress_origin=True, timeout=seconds)
+            address = servers.wait(self.process, log, lambda: LISTENS.search(log.read_text()))[1]
+            self.socket = websocket.create_connection(f"{address}/session", suppress_origin=True, timeout=120)
             self.send("session.new", capabilities={})
             self.send("session.subscribe", events=["log.entryAdded"])
             self.window = self.send("browsingContext.getTree")["contexts"][0]["context"]
         except BaseException:  # nobody else could stop it
             self.close()
             raise
-
-    def _address(self, log, seconds):
-        end = time.monotonic() + seconds
-        while not (found := LISTENS.search(log.read_text())):
-            assert self.process.poll() is None and time.monotonic() < end, log.read_text()
-            time.sleep(0.1)
-        return found[1]
 
     def send(self, method, **parameters):
         number = next(self.numbers)

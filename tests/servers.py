@@ -1,7 +1,11 @@
-"""What tests of servers share: free ports, and an end with the test, whatever state the test leaves a server in."""
+"""What tests of servers share: free ports, the wait for an answer, and an end with the test.
+
+Whatever state the test leaves a server in.
+"""
 
 import contextlib
 import socket
+import time
 
 import psutil
 
@@ -15,12 +19,23 @@ def free_ports(count):
         return [one.getsockname()[1] for one in sockets]
 
 
-def end(server, patience=30):
-    """End the process `server` and all that it has started, by force what still runs after `patience` seconds."""
+def wait(server, log, answer):
+    """What the function `answer` returns as soon as that is something; `log`, the file, says why it never will."""
+    end = time.monotonic() + 120
+    while not (found := answer()):
+        assert server.poll() is None, log.read_text()
+        if time.monotonic() > end:
+            raise TimeoutError(log.read_text())
+        time.sleep(0.1)
+    return found
+
+
+def end(server):
+    """End the process `server` and all that it has started, by force what still runs after half a minute."""
     with contextlib.suppress(psutil.NoSuchProcess):  # it has ended itself, with a word in its log
         family = [server, *server.children(recursive=True)]
         server.terminate()
-        psutil.wait_procs([server], timeout=patience)  # it ends the others, as a rule
+        psutil.wait_procs([server], timeout=30)  # it ends the others, as a rule
         for process in family:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()

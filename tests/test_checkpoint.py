@@ -40,10 +40,10 @@ def fit(net, checkpoint=None, num_epochs=3, train_iter=None, lr=0.1, **more):
     )
 
 
-def undisturbed(num_epochs=3, **more):
+def undisturbed(**more):
     torch.manual_seed(0)
     net = small_net()
-    return net, fit(net, num_epochs=num_epochs, **more)
+    return net, fit(net, **more)
 
 
 def same(net, other):

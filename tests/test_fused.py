@@ -20,6 +20,7 @@ from torch.nn import functional as F
 from lenet_utils import Diverged, fused, lenet, train, train_ch6
 from lenet_utils.data import Batches
 from lenet_utils.fused import build
+from lenet_utils.plateau import note_lenet
 
 CPU = torch.device("cpu")
 COMPILER = next(filter(None, map(shutil.which, ("cc", "gcc", "clang"))), None)
@@ -56,12 +57,6 @@ def threads():
     before = torch.get_num_threads()
     yield torch.set_num_threads
     torch.set_num_threads(before)
-
-
-def note_net():
-    net = lenet()
-    del net[-2]
-    return net
 
 
 def twins(make_net=lenet):
@@ -131,7 +126,7 @@ def call_sigmoid(x, y):
     build.load().lenet_sigmoid(*map(ctypes.c_void_p, (x.data_ptr(), y.data_ptr())), ctypes.c_int64(len(x)))
 
 
-@pytest.mark.parametrize("make_net", [lenet, note_net])
+@pytest.mark.parametrize("make_net", [lenet, note_lenet])
 @pytest.mark.parametrize("count", [1, 7, 16, 17, 64, 65, 96, 256, 300])
 @pytest.mark.parametrize("num_threads", [1, 2, 3])
 def test_gradients_of_every_parameter(make_net, count, num_threads, threads):
@@ -196,7 +191,7 @@ def test_images_as_reshape_takes_them(shape):
 # Training
 
 
-@pytest.mark.parametrize("make_net", [lenet, note_net])
+@pytest.mark.parametrize("make_net", [lenet, note_lenet])
 def test_training_ends_like_eager_training(make_net):
     """Same start, same order of images, an uneven last batch: same weights, to what float32 can tell."""
     ours, theirs = twins(make_net)

@@ -98,12 +98,15 @@ def test_maintainers_are_told_of_every_module():
     assert told - {"__init__.py"} <= named
 
 
-@pytest.mark.parametrize("folder", ["tools", "benchmarks"])
-def test_every_program_is_named_where_one_looks_for_it(folder):
+@pytest.mark.parametrize(
+    ("folder", "page", "told"),
+    [("tools", README + GUIDE + CONTRIBUTING, "tools/{}"), ("benchmarks", BENCHMARKS, "\n| `{}` | ")],
+    ids=["tools", "benchmarks"],
+)
+def test_every_program_is_named_where_one_looks_for_it(folder, page, told):
     shared = {"machine.py", "cells.py"}  # which the others import
     programs = {path.name for path in (COURSE / folder).glob("*.py")} - shared
-    pages = {"tools": README + GUIDE + CONTRIBUTING, "benchmarks": BENCHMARKS}
-    assert [name for name in programs if f"{folder}/{name}" not in pages[folder]] == []
+    assert [name for name in programs if told.format(name) not in page] == []
 
 
 @pytest.mark.parametrize("name", sorted({path.name for path in (COURSE / "tools").glob("*.py")} - {"cells.py"}))

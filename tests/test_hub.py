@@ -9,7 +9,6 @@ import pathlib
 import re
 import shutil
 import subprocess
-import time
 import urllib.request
 
 import environments
@@ -119,19 +118,15 @@ class Hub:
                 stderr=subprocess.STDOUT,
             )
         try:
-            self._wait()
+            servers.wait(self.process, self.log, self._answers)
         except BaseException:  # nobody else could stop it
             self.close()
             raise
 
-    def _wait(self):
-        """Until the hub itself answers: its proxy does before."""
-        for _ in range(1200):
-            with contextlib.suppress(OSError), urllib.request.urlopen(f"{self.url}/hub/login", timeout=5):
-                return
-            assert self.process.poll() is None, self.log.read_text()
-            time.sleep(0.1)
-        raise TimeoutError(self.log.read_text())
+    def _answers(self):
+        """Whether the hub itself does: its proxy does before."""
+        with contextlib.suppress(OSError), urllib.request.urlopen(f"{self.url}/hub/login", timeout=5):
+            return True
 
     def close(self):
         servers.end(self.process)

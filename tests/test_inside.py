@@ -206,12 +206,12 @@ def test_rows_have_an_alt_text():
     assert alt_text(figure) == "What it shows. Small pictures in rows: one"
 
 
-# What notebook 4 says of other networks
-
-
 def test_an_empty_row_and_no_title():
     axes = inside.show_rows({"a": torch.rand(1, 2, 2), "b": []}, signed=["b"])
     assert alt_text(axes[0, 0].figure) == "Small pictures in rows: a, b"
+
+
+# What notebook 4 says of other networks
 
 
 def test_what_the_notebook_says_of_twelve_networks():

@@ -9,7 +9,6 @@ import shutil
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
 
 import nbformat
@@ -17,6 +16,7 @@ import psutil
 import pytest
 import servers
 from lab_page import DONE, MINUTES, OUTPUTS, run_all, text_of
+from run_notebooks import KERNEL
 
 pytestmark = pytest.mark.browser
 
@@ -26,11 +26,13 @@ SCREENSHOTS = COURSE / "screenshots"
 TOKEN = "for-these-tests-only"
 
 
-def answers(port):
-    """Whether a server listens there: it names its port in a file a moment before."""
-    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-        return True
-    return False
+def address(runtime):
+    """Of the server, once it listens: it names its port in a file of the folder `runtime` a moment before."""
+    for path in runtime.glob("jpserver-*.json"):
+        if text := path.read_text():
+            told = json.loads(text)
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", told["port"]), timeout=1):
+                return told["url"]
 
 
 class Lab:
@@ -65,19 +67,10 @@ class Lab:
                 env=os.environ | own | {"PYTHONPATH": str(COURSE)},
             )
         try:
-            self.url = self._wait_for_url(folder / "RUNTIME")
+            self.url = servers.wait(self.process, self.log, lambda: address(folder / "RUNTIME"))
         except BaseException:  # nobody else could stop it
             self.close()
             raise
-
-    def _wait_for_url(self, runtime):
-        for _ in range(600):
-            for path in runtime.glob("jpserver-*.json"):
-                if path.stat().st_size and answers(json.loads(path.read_text())["port"]):
-                    return json.loads(path.read_text())["url"]
-            assert self.process.poll() is None, self.log.read_text()
-            time.sleep(0.1)
-        raise TimeoutError(self.log.read_text())
 
     def set(self, plugin, **settings):
         """Settings of one of JupyterLab's own extensions, as its settings editor saves them."""
@@ -90,7 +83,7 @@ class Lab:
 
     def write(self, name, cells):
         notebook = nbformat.v4.new_notebook(cells=cells)
-        notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}
+        notebook.metadata.kernelspec = KERNEL
         nbformat.write(notebook, self.root / "notebooks" / name)
 
     def close(self):

@@ -242,7 +242,7 @@ def faults_of_exercises(path, notebook):
     headings = [HEADING.match(source(task.text))[1] for task in found]
     if headings != [str(i) for i in range(1, len(found) + 1)]:
         yield f"headings numbered {headings}"
-    if [task.number.partition(".")[2] for task in found] != headings:
+    if [task.number for task in found] != [f"{path.stem.partition('_')[0]}.{i}" for i in headings]:
         yield f"checks numbered {[task.number for task in found]}"
     prose = [source(cell) for cell in cells(notebook, "markdown")]
     if "## Exercises" not in "\n".join(prose[: prose.index(source(found[0].text))]):

@@ -1,7 +1,10 @@
-"""The quick ways of some layers: where none is taken, and the trials that decide it.
+"""The quick ways of some layers: where none is taken, that none stays, and the trials that decide it.
 
 The trials neither heed nor change what the learner has set.
 """
+
+import copy
+import pickle
 
 import pytest
 import torch
@@ -37,6 +40,30 @@ def test_it_is_in_float32_on_the_cpu_whatever_is_usual(trial):
             assert trial() is expected
     finally:
         torch.set_default_dtype(usual)
+
+
+def test_the_layers_are_pytorchs_again_also_after_an_error():
+    net = lenet()
+    with pytest.raises(KeyError), quick_layers(net):
+        assert "forward" in vars(net[3])
+        raise KeyError
+    assert not any("forward" in vars(layer) for layer in net.modules())
+
+
+def test_a_forward_that_somebody_else_put_there_stays():
+    net = lenet()
+    net[3].forward = theirs = lambda X: X
+    with quick_layers(net), quick_layers(net):
+        assert net[3].forward is theirs
+    assert net[3].forward is theirs and "forward" not in vars(net[6])
+
+
+@pytest.mark.filterwarnings("ignore:You are using .torch.load:FutureWarning")  # how PyTorch 2.4 copies by pickle
+def test_a_net_can_be_copied_meanwhile():
+    net, X = lenet(), torch.rand(2, 1, 28, 28)
+    with quick_layers(net):
+        twins = copy.deepcopy(net), pickle.loads(pickle.dumps(net))
+    assert all(torch.equal(twin(X), net(X)) for twin in twins)
 
 
 def test_a_layer_that_somebody_put_right_meanwhile_does_no_harm():

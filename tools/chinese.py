@@ -11,15 +11,13 @@ digest stands in its last line.
 import argparse
 import collections
 import hashlib
-import pathlib
 import re
 import sys
 
-from cells import as_text, read, source, write
+from cells import NOTEBOOKS, as_text, read, source, write
 from markdown_it import MarkdownIt
 
-ENGLISH = pathlib.Path(__file__).parent.parent / "notebooks"
-CHINESE = ENGLISH / "zh"
+ENGLISH, CHINESE = NOTEBOOKS, NOTEBOOKS / "zh"
 GUIDES = ENGLISH / "README.md", CHINESE / "guide.md"
 BADGES = re.compile(r"\n\[!\[Open in Colab\].*\n?")  # by launch_links.py, others in each language
 FENCE = re.compile(r"```.*?```", re.DOTALL)

@@ -7,14 +7,11 @@ nbgrader follow from them, and chinese.py copies them. The tools that hand the n
 exercises here.
 """
 
-import argparse
 import dataclasses
-import pathlib
 import re
 
-from cells import as_text, read, source, tags, write
+from cells import as_text, asked, read, source, tags, write
 
-FOLDER = pathlib.Path(__file__).parent.parent / "notebooks"
 HEADING = re.compile(r"### (\d+)\. (\w+)(?:: |\uff1a)(.+)")  # the second colon is the Chinese one
 NUMBER = re.compile(r"""\bcheck\(\s*["']([\w.]+)["']""")
 SOLUTION = ("<details><summary>Solution</summary>", "<details><summary>解答</summary>")
@@ -85,9 +82,7 @@ def points(task):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("notebooks", nargs="*", type=pathlib.Path, help="by default all")
-    for path in parser.parse_args().notebooks or sorted(FOLDER.glob("*.ipynb")):
+    for path in asked(__doc__):
         notebook = read(path)
         mark(notebook)
         write(path, as_text(notebook))

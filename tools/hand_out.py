@@ -15,11 +15,10 @@ import shutil
 import sys
 import tempfile
 
-from cells import as_text, read, source, write
+from cells import NOTEBOOKS, as_text, read, source, write
 from exercise_cells import exercises
 from launch_links import NOTEBOOK_SPOT
 
-NOTEBOOKS = pathlib.Path(__file__).parent.parent / "notebooks"
 FOLD = re.compile(r"\n*^<details\b[^>]*>.*?</details>\n*", re.DOTALL | re.MULTILINE)
 LINK = re.compile(r"\[([^\[\]]*)\]\(((?:\.\./)*\w[\w/]*\.(?:ipynb|md))\)")  # to another page of the course
 NBGRADER_CONFIG = """\

@@ -55,10 +55,6 @@ def replace_once(spot, new, text, path):
     return changed
 
 
-def linked_readme(text, repository, branch, path="README.md"):
-    return replace_once(README_SPOT, lambda _: badges(repository, branch, START), text, path)
-
-
 def linked_notebook(text, repository, branch, path):
     """The notebook's JSON `text` with the badges under its title, and the course's address in its set-up cell."""
     notebook = json.loads(text)
@@ -75,7 +71,8 @@ def edit(cell, spot, new, path):
 
 def linked(course, repository, branch):
     """{path: its new text} for README.md and every notebook below the folder `course`."""
-    texts = {course / "README.md": linked_readme((course / "README.md").read_text("utf-8"), repository, branch)}
+    readme, line = course / "README.md", badges(repository, branch, START)
+    texts = {readme: replace_once(README_SPOT, lambda _: line, readme.read_text("utf-8"), readme.name)}
     for path in sorted((course / "notebooks").rglob("*.ipynb")):
         if ".ipynb_checkpoints" not in path.parts:
             name = path.relative_to(course).as_posix()

@@ -6,18 +6,15 @@ times of execution, versions, and the paths in tracebacks, of which only the las
 palette: a notebook holds each of them twice, and GitHub shows no notebook that is too large.
 """
 
-import argparse
 import base64
 import io
-import pathlib
 import re
 
 import nbclient
 import nbformat
-from cells import write
+from cells import asked, write
 from PIL import Image
 
-FOLDER = pathlib.Path(__file__).parent.parent / "notebooks"
 KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 
 
@@ -69,8 +66,6 @@ def with_palette(encoded):
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("notebooks", nargs="*", type=pathlib.Path, help="by default all")
-    for path in parser.parse_args().notebooks or sorted(FOLDER.glob("*.ipynb")):
+    for path in asked(__doc__):
         run(path)
         print(path)

@@ -6,19 +6,16 @@ is room for it, else on the next, since a deck does not scroll by itself to what
 references stay out. Markdown cells are split where a heading stands inside, since a slide begins with a cell.
 """
 
-import argparse
 import base64
 import hashlib
 import io
 import itertools
 import math
-import pathlib
 import re
 
-from cells import as_text, read, source, tags, write
+from cells import as_text, asked, read, source, tags, write
 from PIL import Image
 
-FOLDER = pathlib.Path(__file__).parent.parent / "notebooks"
 HEADING = re.compile(r"^(?=#{1,2} )", re.MULTILINE)
 FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)  # in which # begins a comment
 ROOM = 680  # the pixels of a slide from top to bottom, in a window of 1280 x 720
@@ -96,9 +93,7 @@ def with_slides(notebook):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("notebooks", nargs="*", type=pathlib.Path, help="by default all")
-    for path in parser.parse_args().notebooks or sorted(FOLDER.glob("*.ipynb")):
+    for path in asked(__doc__):
         write(path, as_text(with_slides(read(path))))
 
 

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from ..model import lenet
 from ..parallel import launch
-from .ask import as_number
+from .ask import as_number, between
 from .engine import Wrong, attempt, exercise
 
 
@@ -43,7 +43,7 @@ def bytes_sent(answer):
 
 def uneven_shares():
     """Gradients of a few processes with different numbers of images, and the gradient of all images together."""
-    counts = torch.randint(1, 9, (int(torch.randint(2, 5, ())),)).tolist()
+    counts = torch.randint(1, 9, (between(2, 4),)).tolist()
     counts[0] = counts[-1] + 5  # never all the same
     w = torch.randn(6, requires_grad=True)
     X, y = torch.randn(sum(counts), 6), torch.randn(sum(counts))
@@ -131,7 +131,7 @@ def near(found, expected):
 def ring(ring_all_reduce):
     if not callable(ring_all_reduce):
         raise Wrong(f"A function is asked for, and that is of the type `{type(ring_all_reduce).__name__}`.")
-    for processes in (3, 2, int(torch.randint(4, 8, ()))):
+    for processes in (3, 2, between(4, 7)):
         (values, sums), told, case = columns(processes), [], f"With {processes} processes"
         log = Ring(values, told.append)
         ring_all_reduce(log)

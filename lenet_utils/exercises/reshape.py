@@ -3,7 +3,7 @@
 import torch
 from torch.nn import functional as F
 
-from .ask import as_table, expect_class
+from .ask import as_table, between, expect_class
 from .engine import Wrong, attempt, exercise
 
 
@@ -40,7 +40,7 @@ def transposed_then_reshaped(answer):
     ),
 )
 def mixed_pictures(store):
-    count = int(torch.randint(3, 9, ()))
+    count = between(3, 8)
     pictures = torch.randperm(count * 784).view(count, 28, 28).float()
     stored = attempt(store, pictures.clone(), when=f"With {count} pictures")
     if not torch.is_tensor(stored) or sorted(stored.flatten().tolist()) != list(range(count * 784)):
@@ -68,7 +68,7 @@ def mixed_pictures(store):
     ),
 )
 def reshape32(layer):
-    count = int(torch.randint(2, 9, ()))
+    count = between(2, 8)
     expect_class(layer)
     layer = attempt(layer, when="Without arguments")
     for shape in [(count, 1, 28, 28), (count, 784), (count, 28, 28), (28, 28)]:

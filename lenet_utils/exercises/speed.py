@@ -137,10 +137,6 @@ class ShortJobs(ladder.ToyGPU):
             super().wait()
 
 
-def is_number(value):
-    return isinstance(value, numbers.Real) and not isinstance(value, bool)
-
-
 class Reads(TorchDispatchMode):
     """Within it, counts how often the value of a tensor is read: by `item`, `float`, `int`, a comparison, `numpy`..."""
 
@@ -215,7 +211,7 @@ def one_wait(pass_without_waits):
 def judge_pass(got, net, twin, losses, sizes):
     if isinstance(got, torch.Tensor):
         raise Wrong("It returns a tensor, a promise; at the very end the number itself is wanted.")
-    if not is_number(got):
+    if isinstance(got, bool) or not isinstance(got, numbers.Real):
         raise Wrong(f"It should return one number, the mean loss; it returns {type(got).__name__}.")
     if not all(torch.allclose(p, q, atol=1e-5) for p, q in zip(net.parameters(), twin.parameters())):
         raise Wrong("The weights do not end where a step on every batch would lead: is each of the four steps there?")

@@ -1,7 +1,7 @@
 """Whole training steps of LeNet on a CPU in one call of C: `train_ch6(..., fused=True)`.
 
-`lenet.c` holds the arithmetic, `build.py` has it compiled, `which.py` says for which networks, and here their tensors
-are handed over.
+`lenet.c` holds the arithmetic, `build.py` has it compiled, `networks.py` says for which networks, and here their
+tensors are handed over.
 """
 
 import ctypes
@@ -15,7 +15,7 @@ from ..data import Batches
 from ..model import Reshape
 from ..support import checks
 from .build import Declined, load
-from .which import check, lenet_layers
+from .networks import check, lenet_layers
 
 
 def fuse(net, lr, device):

@@ -62,15 +62,19 @@ def arrange(layers, outputs):
     maps = [i for i in sizes if len(layers[i]["shape"]) == 3]
     fits = len(maps) == 1 or sum(wide + GAP for wide, _ in sizes.values()) <= WIDTH + GAP
     new_row = None if fits else next(i for i in sizes if i > maps[-1])
-    places, x, y, bottom = {}, 0, 5.2 * LINE, 0
-    for i, (wide, high) in sizes.items():
+    rows, x = [[]], 0
+    for i, (wide, _) in sizes.items():
         if i == new_row or x + wide > WIDTH:
-            x, y = 0, bottom + 3.3 * LINE
-        places[i] = x, y, wide, high
-        x, bottom = x + wide + GAP, max(bottom, y + high)
-    left = places[i][0]  # the bars take what is left of their row
-    places[i] = left, y, min(WIDTH - left, 2 * SHARES), high
-    return places, max(bottom, y + high + 3 * LINE)  # below them stands their axis
+            rows, x = [*rows, []], 0
+        rows[-1].append((i, x))
+        x += wide + GAP
+    places, y = {}, 5.2 * LINE
+    for row in rows:
+        places |= {i: (x, y, *sizes[i]) for i, x in row}
+        y += max(sizes[i][1] for i, _ in row) + 3.3 * LINE
+    left, top, _, high = places[len(layers) - 1]  # the bars take what is left of their row
+    places[len(layers) - 1] = left, top, min(WIDTH - left, 2 * SHARES), high
+    return places, max(y - 3.3 * LINE, top + high + 3 * LINE)  # below them stands their axis
 
 
 def panel_size(layer, values):

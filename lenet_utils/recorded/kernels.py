@@ -45,7 +45,7 @@ import triton
 import triton.language as tl
 
 from ..fused.build import Declined
-from ..fused.which import check_layers, lenet_layers
+from ..fused.networks import check_layers, lenet_layers
 from ..support import checks
 from . import Steps
 

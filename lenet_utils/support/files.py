@@ -97,34 +97,40 @@ def read_idx(name, first=None):
 
 
 def download(name, folder):
-    """Fetch the file `name` with torchvision into `folder`. Raises DataError.
-
-    It arrives under a temporary name, is checked, and only then renamed: a reader sees the whole
-    file or none, and any number of processes may do this at once.
-    """
-    from torchvision.datasets import FashionMNIST  # slow to import, and hardly ever needed
-    from torchvision.datasets.utils import download_url
-
+    """Fetch the file `name` into `folder`. Raises DataError."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder, prefix="download-") as temporary:
-            problem = None
-            for mirror in FashionMNIST.mirrors:
-                try:
-                    with contextlib.redirect_stdout(None):  # older versions print what their progress bar says anyway
-                        download_url(mirror + name, temporary, filename=name, md5=MD5[name])
-                    os.replace(pathlib.Path(temporary, name), folder / name)
-                    return
-                except (OSError, RuntimeError, http.client.HTTPException) as error:
-                    if isinstance(error, PermissionError):
-                        raise
-                    problem = error
+        problem = fetch(name, folder)
     except OSError as error:
         raise DataError(
             f"cannot write to {folder} ({error.strerror}), where {name} should be downloaded to: "
             "set XDG_CACHE_HOME to a folder that you can write to, or LENET_DATA to one that has the four files."
         ) from error
-    raise DataError(
-        f"{name} is in none of these folders: {', '.join(map(str, places()))}; and downloading it failed ({problem}). "
-        "Connect to the network, or copy the four .gz files into a folder and set LENET_DATA to it."
-    ) from problem
+    if problem:
+        raise DataError(
+            f"{name} is in none of these folders: {', '.join(map(str, places()))}; and downloading it failed "
+            f"({problem}). Connect to the network, or copy the four .gz files into a folder and set LENET_DATA to it."
+        ) from problem
+
+
+def fetch(name, folder):
+    """Let torchvision put the file `name` into `folder`; returns what the last mirror said where none can give it.
+
+    The file arrives under a temporary name, is checked, and only then renamed: a reader sees the whole
+    file or none, and any number of processes may do this at once. Raises OSError where it may not write.
+    """
+    from torchvision.datasets import FashionMNIST  # slow to import, and hardly ever needed
+    from torchvision.datasets.utils import download_url
+
+    with tempfile.TemporaryDirectory(dir=folder, prefix="download-") as temporary:
+        for mirror in FashionMNIST.mirrors:
+            try:
+                with contextlib.redirect_stdout(None):  # older versions print what their progress bar says anyway
+                    download_url(mirror + name, temporary, filename=name, md5=MD5[name])
+                os.replace(pathlib.Path(temporary, name), folder / name)
+                return None
+            except PermissionError:
+                raise
+            except (OSError, RuntimeError, http.client.HTTPException) as error:
+                problem = error
+    return problem

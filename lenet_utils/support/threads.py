@@ -17,25 +17,23 @@ def cpu_quota(root="/"):
     Reads `cpu.max` (cgroup v2) or `cpu.cfs_quota_us` (v1) of the process's group and of every group above it,
     since the tightest one counts. `root` is for tests: the folder that `proc` and `sys` lie in.
     """
-    mount = pathlib.Path(root, "sys/fs/cgroup")
     try:
         lines = pathlib.Path(root, "proc/self/cgroup").read_text().splitlines()
     except OSError:  # not Linux
         return math.inf
-    quota = math.inf
-    for line in lines:
-        _, controllers, path = line.split(":", 2)
-        if controllers and "cpu" not in controllers.split(","):
-            continue
-        # "" is v2; v1 has a folder for each set of controllers. A container may see its own group as the root.
-        for top in [mount, mount / "unified"] if not controllers else [mount / "cpu", mount / controllers]:
-            group = top / path.lstrip("/")
-            while True:
-                quota = min(quota, group_quota(group))
-                if group == top or top not in group.parents:
-                    break
-                group = group.parent
-    return quota
+    mount = pathlib.Path(root, "sys/fs/cgroup")
+    return min((group_quota(group) for line in lines for group in cpu_groups(mount, line)), default=math.inf)
+
+
+def cpu_groups(mount, line):
+    """The folders of the group that a line of /proc/self/cgroup names, and of all above it; none if not about CPUs."""
+    _, controllers, path = line.split(":", 2)
+    if controllers and "cpu" not in controllers.split(","):
+        return
+    # "" is v2; v1 has a folder for each set of controllers. A container may see its own group as the root.
+    for top in [mount / "cpu", mount / controllers] if controllers else [mount, mount / "unified"]:
+        group = top / path.lstrip("/")
+        yield from (folder for folder in (group, *group.parents) if folder.is_relative_to(top))
 
 
 def group_quota(group):

@@ -1,5 +1,7 @@
 """Typical wrong answers to the exercises of notebook 4, each with a piece of what the check says to it."""
 
+from answers import but
+
 SETUP = """
 from lenet_utils.data import read_split
 from lenet_utils.exercises import inside as judges
@@ -81,15 +83,6 @@ most_missed = 0
 """
 
 DISTANCE = "torch.cdist(X.flatten(1), known.flatten(1)).amin(dim=1)"
-
-
-def but(code, *changes):
-    """`code` with pieces replaced: (old, new), (old, new), ..."""
-    for old, new in changes:
-        assert old in code, old
-        code = code.replace(old, new)
-    return code
-
 
 QUIET = "maps[:, k] = maps[:, k].mean()"
 

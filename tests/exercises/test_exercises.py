@@ -149,15 +149,6 @@ def test_every_exercise_stands_in_a_notebook():
 
 
 @pytest.mark.parametrize("number", FOUND)
-def test_the_number_is_that_of_the_notebook(number):
-    path, _ = FOUND[number]
-    numbers = [task.number for task in exercises(read(path))]
-    prefix = path.stem.partition("_")[0]
-    prefix = prefix if prefix.isdigit() else "clinic"
-    assert numbers == [f"{prefix}.{i}" for i in range(1, len(numbers) + 1)]
-
-
-@pytest.mark.parametrize("number", FOUND)
 def test_solutions_are_code_as_in_a_cell(number):
     solution = FOUND[number][1].solution
     ast.parse(solution)

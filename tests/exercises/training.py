@@ -1,5 +1,7 @@
 """Typical wrong answers to the exercises of notebook 3, each with a piece of what the check says to it."""
 
+from answers import but
+
 PREDICTED = "loss, accuracy, steps, last = 2.3, 0.1, 938, 32\n"
 SOFTMAX = """
 broken = d2l.lenet().append(nn.Softmax(dim=1))
@@ -133,15 +135,6 @@ PLACES_IN_LABELS = """            y *= num_classes
             y += answers
             table += y.bincount(minlength=num_classes**2).reshape(table.shape)
 """
-
-
-def but(code, *changes):
-    """`code` with pieces replaced: (old, new), (old, new), ..."""
-    for old, new in changes:
-        assert old in code, old
-        code = code.replace(old, new)
-    return code
-
 
 WRONG = {
     "3.1": [
