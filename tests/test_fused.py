@@ -484,6 +484,18 @@ def test_no_compiler(fresh, capsys, monkeypatch):
     trains_without(capsys, "there is no C compiler (cc, gcc or clang)")
 
 
+def test_apples_stand_in_for_a_compiler_is_not_called(monkeypatch, tmp_path):
+    """It would open a window that offers to install the real one."""
+    monkeypatch.setattr(build.sys, "platform", "darwin")
+    monkeypatch.setattr(build.shutil, "which", lambda name: "/usr/bin/cc")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    script(tmp_path / "xcode-select", "exit 2")
+    with pytest.raises(build.Declined, match="Apple's command line tools are missing"):
+        build.find_compiler()
+    script(tmp_path / "xcode-select", "exit 0")
+    assert build.find_compiler() == "/usr/bin/cc"
+
+
 def test_a_compiler_that_fails(fresh, capsys, monkeypatch, tmp_path):
     monkeypatch.setenv("CC", script(tmp_path / "failing", "echo 'no licence today' >&2; exit 1"))
     trains_without(capsys, "no licence today")

@@ -310,6 +310,15 @@ def test_every_cell_has_its_slide_type(path):
     assert slides.with_slides(read(path)) == read(path)
 
 
+@pytest.mark.parametrize(
+    "pattern", ["lenet_utils/fused/lenet.c", "lenet_utils/recorded/*.py", "benchmarks/results/*.json"]
+)
+def test_what_notebooks_read_without_naming_an_encoding_needs_none(pattern):
+    """Python under Windows takes the country's own."""
+    paths = list(ENGLISH[0].parents[1].glob(pattern))
+    assert paths and all(path.read_bytes().isascii() for path in paths)
+
+
 def test_what_a_slide_has_no_room_for_goes_on_the_next():
     """A deck does not scroll to what a press shows: below its lower edge nobody would see it."""
     lines = {"output_type": "stream", "text": ["a line\n"] * 10}  # 290 pixels with its code

@@ -167,7 +167,7 @@ def check(number, *answers):
     verdict = judge(number, *answers)
     if is_graded() and verdict.kind != "right":
         raise NotRight(as_text(number, verdict))
-    print(as_text(number, verdict, count_try(number, verdict)))
+    print(printable(as_text(number, verdict, count_try(number, verdict))))
 
 
 def judge(number, *answers):
@@ -315,6 +315,12 @@ def as_text(number, verdict, hint=""):
         textwrap.fill(line, WIDTH, initial_indent=indent, subsequent_indent="  ", break_long_words=False)
         for line, indent in zip(lines, indents)
     )
+
+
+def printable(text):
+    """`text` as the output can show it: one that knows no ✓ (a file under Windows, say) gets a question mark."""
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    return text.encode(encoding, "replace").decode(encoding)
 
 
 def is_graded():

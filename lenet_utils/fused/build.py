@@ -9,6 +9,7 @@ import pathlib
 import platform
 import shutil
 import subprocess
+import sys
 import tempfile
 
 from ..support.files import user_cache
@@ -46,10 +47,14 @@ def find_compiler():
     if os.name != "posix":
         raise Declined("the kernel is for Linux and macOS")
     found = filter(None, map(shutil.which, filter(None, (os.environ.get("CC"), "cc", "gcc", "clang"))))
-    try:
-        return next(found)
-    except StopIteration:
-        raise Declined("there is no C compiler (cc, gcc or clang) on this machine's PATH") from None
+    compiler = next(found, None)
+    if compiler is None:
+        raise Declined("there is no C compiler (cc, gcc or clang) on this machine's PATH")
+    # Where Apple's tools are missing, what stands in for them would open a window that offers to install them.
+    if sys.platform == "darwin" and compiler.startswith("/usr/bin/"):
+        if subprocess.run(["xcode-select", "--print-path"], capture_output=True).returncode:
+            raise Declined("Apple's command line tools are missing (`xcode-select --install` fetches them)")
+    return compiler
 
 
 def cached(compiler):

@@ -1,6 +1,8 @@
 """How `check` answers: its one line, its hints, what it leaves as it was, and what it does while nbgrader grades."""
 
+import io
 import random
+import sys
 
 import numpy
 import pytest
@@ -59,6 +61,14 @@ def test_hints_grow_stronger_and_a_right_answer_starts_again(half, capsys):
     assert said(capsys, 0.1) == strong
     said(capsys, 0.5)
     assert [said(capsys, 0.2) for _ in range(2)] == [wrong, weak]
+
+
+def test_a_verdict_is_told_where_the_output_knows_no_tick(half, monkeypatch):
+    file = io.TextIOWrapper(io.BytesIO(), encoding="cp1252")  # what Python writes to a file with under Windows
+    monkeypatch.setattr(sys, "stdout", file)
+    check("9.1", 0.5)
+    file.flush()
+    assert file.buffer.getvalue().startswith(b"? 9.1 Right. Well halved.")
 
 
 def test_a_hint_is_counted_for_its_own_exercise(half, capsys):
