@@ -64,6 +64,7 @@ def race_rungs(device, images, labels, rounds):
                 print(f"{name}: not installed", flush=True)
                 continue
             really(train_pass)
+            train_pass()  # torch.compile records a size when it comes for the second time
         except Exception as problem:  # no compiler, a GPU too old for a kernel: the other rungs are worth their numbers
             print(f"{name}: {type(problem).__name__}: {next(iter(str(problem).splitlines()), '')}", flush=True)
             continue

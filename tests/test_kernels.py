@@ -134,7 +134,8 @@ def compiled(kernel, arguments, options):
             signature[parameter.name] = TYPES[getattr(value, "dtype", type(value))]
             if torch.is_tensor(value):
                 attributes[i,] = [["tt.divisibility", 16]]
-    options = {name: options[name] for name in ("num_warps", "num_stages", "enable_fp_fusion")}
+    names = {"num_warps", "num_stages", "enable_fp_fusion", "maxnreg"} & options.keys()
+    options = {name: options[name] for name in names}
     return triton.compile(ASTSource(kernel, signature, constants, attributes), GPUTarget("cuda", 90, 32), options)
 
 def usage(binary):

@@ -1,7 +1,9 @@
 """Recorded steps: what eager training does, without its calls. All but the recording itself is tested without a GPU."""
 
 import copy
+import random
 import re
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -12,6 +14,7 @@ from torch.utils._pytree import tree_leaves
 
 from lenet_utils import Diverged, History, fused, lenet, recorded, train
 from lenet_utils.data import Batches
+from lenet_utils.fused.build import Declined
 from lenet_utils.support.stop import StopBetweenBatches
 
 CPU = torch.device("cpu")
@@ -233,6 +236,48 @@ def test_another_kind_of_batches_is_declined_once(capsys):
     assert same(eager, played)
     printed = capsys.readouterr().out
     assert printed.count("not fused, since") == 1 and "DataLoader" in printed
+
+
+def test_hooks_are_not_frozen(capsys):
+    net = lenet()
+    net[3].register_forward_hook(lambda *_: None)
+    run_recorded(net, batches(), 1)
+    assert "not fused, since layer 3 has hooks" in capsys.readouterr().out
+
+
+class Skips(nn.Module):
+    """Stochastic depth: at random a layer is left out, as `draw` says."""
+
+    def __init__(self, draw):
+        super().__init__()
+        self.draw = draw
+
+    def forward(self, X):
+        return X if self.draw() < 0.5 else X + 1
+
+
+@pytest.mark.parametrize("draw", [random.random, lambda: torch.rand(())], ids=["Python's", "PyTorch's"])
+def test_random_choices_of_the_cpu_are_not_frozen(draw):
+    net = nn.Sequential(nn.Flatten(), Skips(draw), nn.Linear(784, 10))
+    for layer, refused in ((net, True), (lenet(), False)):
+        steps = recorded.Steps(layer, 0.1, batches())
+        steps.begin(torch.arange(50))
+        expected = pytest.raises(Declined, match="draws random numbers on the CPU") if refused else nullcontext()
+        with expected, recorded.drawing_nothing_on_the_cpu():
+            steps.take(8)
+
+
+def test_steps_that_find_no_memory_are_no_reason_to_stop(capsys):
+    def make_steps(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 4.5 GiB\nmore lines")
+
+    net = lenet()
+    run_epoch, _ = recorded.record(net, 0.1, CPU, make_steps)
+    assert len(run(run_epoch, net, batches(), 1)) == 1
+    assert (
+        "not fused, since PyTorch cannot record the steps of this network (CUDA out of memory"
+        in capsys.readouterr().out
+    )
 
 
 class Stubborn(nn.Linear):

@@ -8,6 +8,7 @@ images are next, and the running sums.
 
 import contextlib
 import functools
+import random
 import warnings
 
 import torch
@@ -15,6 +16,7 @@ import torch
 from .. import train
 from ..data import Batches
 from ..fused.build import Declined
+from ..fused.networks import hooked
 from ..model import evaluation_mode, random_state_kept
 from ..support import checks
 
@@ -77,6 +79,7 @@ class Steps:
         self.first = torch.zeros((), dtype=torch.int64, device=device)  # the place in it of the next step's first row
         self.offsets = torch.arange(batches.batch_size, device=device)
         self.sums = torch.zeros(4, dtype=torch.float64, device=device)  # as in train.train_epoch
+        self.each_sum = self.sums.unbind()
 
     def begin(self, order):
         """Begin a pass over the rows `order`, `(n,)`."""
@@ -98,8 +101,9 @@ class Steps:
         with torch.no_grad():
             learning = [p for p in self.parameters if p.grad is not None]
             torch._foreach_add_(learning, [p.grad for p in learning], alpha=-self.lr)  # all of them by one call
-            new = loss * size, train.count_correct(y_hat, y), torch.full_like(loss, size), loss.isfinite()
-            self.sums += torch.stack([value.double() for value in new])
+            finite = loss - loss == 0  # by fewer operations than isfinite takes: for infinity, too, it is NaN
+            for total, new in zip(self.each_sum, (loss * size, train.count_correct(y_hat, y), size, finite)):
+                total.add_(new)
             self.first += size
         for p in self.parameters:
             p.grad = None  # a recording's memory is nobody else's
@@ -126,9 +130,13 @@ class Player:
         """Raises Declined where that cannot be done."""
         if type(train_iter) is not Batches:
             raise Declined(f"only the course's own batches lie on the GPU, and this is a {type(train_iter).__name__}")
-        steps = self.make_steps(train_iter)
+        for name, module in self.net.named_modules():
+            if hooked(module):
+                place = f"layer {name}" if name else "the network"
+                raise Declined(f"{place} has hooks, which a recording would call once and never again")
         parts = {(size, count) for size, count, _ in plan(len(train_iter.labels), train_iter.batch_size)}
         try:
+            steps = self.make_steps(train_iter)
             with as_it_was(self.net, self.device):
                 self.recordings = self.record_parts(steps, sorted(parts))
         except (Declined, ValueError):
@@ -156,7 +164,7 @@ class Player:
                 for size in {size for size, _ in parts}:
                     for wait in ("default", "default", "error"):  # a step that waits for the GPU cannot be recorded
                         steps.begin(steps.order)
-                        with waiting_is(wait):
+                        with waiting_is(wait), drawing_nothing_on_the_cpu():
                             steps.take(size)
                 for part, work in works.items():
                     graph = torch.cuda.CUDAGraph()
@@ -212,6 +220,15 @@ def waiting_is(mode):
         yield
     finally:
         torch.cuda.set_sync_debug_mode(before)
+
+
+@contextlib.contextmanager
+def drawing_nothing_on_the_cpu():
+    """Raises Declined after steps that have: what they made of these random numbers would be played ever after."""
+    before = torch.get_rng_state(), random.getstate()
+    yield
+    if not torch.equal(before[0], torch.get_rng_state()) or before[1] != random.getstate():
+        raise Declined("it draws random numbers on the CPU, and a recording would repeat what it made of them")
 
 
 @contextlib.contextmanager

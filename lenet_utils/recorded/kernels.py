@@ -75,6 +75,12 @@ class KernelSteps(Steps):
         self.outcome = room(2)  # loss, whether right
         self.dw = room(2560 + 16 + 512)  # each image's part: conv2's weights (ky, j, o), biases (o); conv1's (dx; j; c)
 
+    def begin(self, order):
+        super().begin(order)
+        # A step reads two numbers past those of its image, for a zero in the other factor; a NaN there, left by steps
+        # that diverged, would come through.
+        self.p1.zero_()
+
     def take(self, size):
         """One step on the next `size` images: five launches and nothing else."""
         w1, b1, w2, b2, w3, b3, w4, b4, w5, b5 = self.parameters
@@ -88,9 +94,10 @@ class KernelSteps(Steps):
             self.batches.labels, self.order, self.first, self.h1, self.g2, w3, w4, b4, w5, b5,
             self.h2, self.d3, self.d2, self.d1, self.dz2, self.outcome, size, self.last_sigmoid, num_warps=8, **OPTIONS,
         )  # fmt: skip
+        # With 168 registers a thread three of its programs share a multiprocessor; Triton 3.6 would take some more.
         backward[(67 + 2 * size,)](
             self.dz2, self.pixels, self.g1, self.p1, self.p2, self.h1, self.h2, self.d1, self.d2, self.d3, self.spread,
-            w2, w3, b3, w4, b4, w5, b5, self.dw, size, float(self.lr), num_warps=4, **OPTIONS,
+            w2, w3, b3, w4, b4, w5, b5, self.dw, size, float(self.lr), num_warps=4, maxnreg=168, **OPTIONS,
         )  # fmt: skip
         update[(88,)](
             w1, b1, w2, b2, self.dw, self.outcome, self.sums, self.first, size, float(self.lr), num_warps=4, **OPTIONS,
