@@ -330,9 +330,9 @@ def test_what_a_slide_has_no_room_for_goes_on_the_next():
 @pytest.mark.parametrize(
     ("cell", "pixels"),  # as Chromium shows a deck
     [
-        ("3_train_on_gpu 9c3cc66f", 707),  # code and a picture that is made smaller
+        ("3_train_on_gpu 9c3cc66f", 731),  # code and a picture that is made smaller
         ("2_layer_shapes 24219f27", 425),  # code and what it prints
-        ("5_modern_lenet modern058", 160),  # one paragraph
+        ("5_modern_lenet modern058", 134),  # one paragraph
         ("1_reshape 56245696", 108),
     ],
 )

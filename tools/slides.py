@@ -18,7 +18,7 @@ from PIL import Image
 
 HEADING = re.compile(r"^(?=#{1,2} )", re.MULTILINE)
 FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)  # in which # begins a comment
-ROOM = 680  # the pixels of a slide from top to bottom, in a window of 1280 x 720
+ROOM = 680  # pixels from top to bottom of a slide as the teacher's guide makes it, 1200 wide and 700 high
 LEFT_OUT = ("<details>", "## References")  # how cells begin that nobody would show
 
 
@@ -60,7 +60,7 @@ def height(cell):
     text = source(cell)
     if cell["cell_type"] == "markdown":
         heading = 60 if HEADING.match(text) else 0
-        return heading + 10 + 20 * len(text.split("\n\n")) + 26 * wrapped(text, 75)
+        return heading + 10 + 20 * len(text.split("\n\n")) + 26 * wrapped(text, 95)
     return 22 + 23 * len(text.splitlines()) + sum(map(output_height, cell["outputs"]))
 
 
@@ -68,11 +68,11 @@ def output_height(output):
     data = output.get("data", {})
     if "image/png" in data:
         width, high = Image.open(io.BytesIO(base64.b64decode("".join(data["image/png"])))).size
-        return 15 + high * min(1, 860 / width)  # a wider one is made smaller
+        return 15 + high * min(1, 1110 / width)  # a wider one is made smaller
     if "text/html" in data:
         return ROOM  # a table or a page
     printed = output.get("text") or data.get("text/plain", ["one line"])
-    return 15 + 23 * wrapped("".join(printed), 67)
+    return 15 + 23 * wrapped("".join(printed), 90)
 
 
 def wrapped(text, width):
