@@ -122,14 +122,14 @@ def measure_afresh(script, *arguments, folder=None, **more):
 
 
 def answer(measure, *arguments):
-    """In such a process: print what the function `measure` returns, and nothing that it prints meanwhile."""
+    """In a process that `measure_afresh` started: print what `measure` returns as JSON, and nothing that it prints."""
     with open(os.devnull, "w") as silence, contextlib.redirect_stdout(silence):
         result = measure(*arguments)
     print(json.dumps(result))
 
 
 def medians(rounds, sides):
-    """Of every number of each of `sides`, over `rounds`: {side: {name: number}} each."""
+    """The median over `rounds` of every number of each of `sides`: {side: {name: number}}, as each round is."""
     return {side: {name: statistics.median(turn[side][name] for turn in rounds) for name in rounds[0][side]}
             for side in sides}  # fmt: skip
 

@@ -104,7 +104,7 @@ class ToyGPU:
 
 # The rungs
 
-LR = 0.9  # of each of them
+LR = 0.9  # the learning rate of every rung, unless `rung` is given another
 
 
 class OneByOne(torch.utils.data.Dataset):
@@ -124,9 +124,7 @@ class OneByOne(torch.utils.data.Dataset):
         return to_tensor(picture), int(self.labels[i])
 
 
-def rung(
-    batches, *, wait=False, quick=False, channels_last=False, bfloat16=False, compiled=False, lr=0.9, device="cpu"
-):
+def rung(batches, *, wait=False, quick=False, channels_last=False, bfloat16=False, compiled=False, lr=LR, device="cpu"):
     """A function that trains a LeNet on `batches` once, and returns the mean loss. It goes on where it ended.
 
     `wait`: read the loss of every batch. `quick`: the layers take the quick ways that `train_ch6` has for them.

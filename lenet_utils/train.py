@@ -189,7 +189,7 @@ def train_ch6(
 
     The weights start afresh: `init_weights` is applied to every layer; None goes on from those that `net` has.
     `animator`: where the curves go, a new `Animator` by default; False draws nothing.
-    `fused`: True trains `lenet()` on a CPU by one piece of C, several times as fast, and any network on an NVIDIA GPU
+    `fused`: True trains `lenet()` on a CPU by one piece of C, several times as fast, and most networks on an NVIDIA GPU
     by recorded steps; what neither can do goes on without.
     `checkpoint`: a folder, or a `Checkpoint`, in which the run is kept, and from which it goes on; False is none.
     Stop (Ctrl-C) ends the run between two batches; `net` and the history so far stay good.

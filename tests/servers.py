@@ -1,6 +1,6 @@
-"""What tests of servers share: free ports, the wait for an answer, and an end with the test.
+"""What tests of servers share: free ports, the wait for an answer, and an end.
 
-Whatever state the test leaves a server in.
+A server ends with its test, whatever state that leaves it in.
 """
 
 import contextlib

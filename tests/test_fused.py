@@ -47,7 +47,7 @@ def fresh(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(build, "FLAGS", [*build.FLAGS, "-O1"])
     build.load.cache_clear()
-    yield tmp_path / "lenet_utils" / "fused"
+    yield tmp_path / "lenet_utils" / "kernels"
     build.load.cache_clear()
 
 

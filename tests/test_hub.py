@@ -124,7 +124,7 @@ class Hub:
             raise
 
     def _answers(self):
-        """Whether the hub itself does: its proxy does before."""
+        """Whether the hub itself answers; its proxy does so earlier."""
         with contextlib.suppress(OSError), urllib.request.urlopen(f"{self.url}/hub/login", timeout=5):
             return True
 

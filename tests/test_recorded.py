@@ -5,6 +5,7 @@ import random
 import re
 from contextlib import nullcontext
 
+import numpy
 import pytest
 import torch
 from torch import nn
@@ -243,6 +244,10 @@ def test_hooks_are_not_frozen(capsys):
     net[3].register_forward_hook(lambda *_: None)
     run_recorded(net, batches(), 1)
     assert "not fused, since layer 3 has hooks" in capsys.readouterr().out
+    net = lenet()
+    net[1].bias.register_hook(lambda grad: grad)
+    run_recorded(net, batches(), 1)
+    assert "not fused, since the parameter 1.bias has hooks" in capsys.readouterr().out
 
 
 class Skips(nn.Module):
@@ -256,7 +261,10 @@ class Skips(nn.Module):
         return X if self.draw() < 0.5 else X + 1
 
 
-@pytest.mark.parametrize("draw", [random.random, lambda: torch.rand(())], ids=["Python's", "PyTorch's"])
+DRAWS = {"Python's": random.random, "PyTorch's": lambda: torch.rand(()), "NumPy's": lambda: numpy.random.random()}
+
+
+@pytest.mark.parametrize("draw", DRAWS.values(), ids=DRAWS)
 def test_random_choices_of_the_cpu_are_not_frozen(draw):
     net = nn.Sequential(nn.Flatten(), Skips(draw), nn.Linear(784, 10))
     for layer, refused in ((net, True), (lenet(), False)):

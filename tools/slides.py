@@ -1,8 +1,8 @@
 """Give every cell of the notebooks its place in a deck of slides: `uv run tools/slides.py`, after cells have changed.
 
 `jupyter nbconvert --to slides` then makes a deck in which each heading begins a slide, each further explanation goes
-below it, and a cell is shown with its result on the next press, after the room has guessed: on the same slide if there
-is room for it, else on the next, since a deck does not scroll by itself to what a press shows. Folded code, answers and
+below it, and a cell is shown with its result on the next press, after the class has guessed: on the same slide where
+it fits, else on the next, since a deck does not scroll by itself to what a press shows. Folded code, answers and
 references stay out. Markdown cells are split where a heading stands inside, since a slide begins with a cell.
 """
 
@@ -72,11 +72,11 @@ def output_height(output):
     if "text/html" in data:
         return ROOM  # a table or a page
     printed = output.get("text") or data.get("text/plain", ["one line"])
-    return 15 + 23 * wrapped("".join(printed), 90)
+    return 15 + 23 * wrapped("".join(printed).replace("\n\n", "\n \n"), 90)
 
 
 def wrapped(text, width):
-    """The number of lines when none may have more than `width` characters."""
+    """The number of lines when none may have more than `width` characters; empty ones count when printed only."""
     return sum(math.ceil(len(line) / width) for line in text.splitlines())
 
 

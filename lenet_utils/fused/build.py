@@ -33,7 +33,7 @@ def load():
     try:
         try:
             library = ctypes.CDLL(cached(compiler))
-        except OSError:  # the folder cannot be written to, or nothing there may be run: for this process only, then
+        except OSError:  # nobody may write to the folder, or others may, or nothing there may be run: then for now only
             with tempfile.TemporaryDirectory(prefix="lenet-") as folder:
                 library = ctypes.CDLL(compile_into(folder, compiler))
     except OSError as problem:
@@ -59,7 +59,7 @@ def find_compiler():
 
 def cached(compiler):
     """The path of the library in the cache folder; compiled first where it is not there. Raises OSError, Declined."""
-    folder, key = user_cache() / "lenet_utils" / "fused", content_key(compiler)
+    folder, key = user_cache() / "lenet_utils" / "kernels", content_key(compiler)
     make_private(folder)
     if not find(folder, key):
         with one_at_a_time(folder / f"{key}.lock"):

@@ -11,6 +11,7 @@ import functools
 import random
 import warnings
 
+import numpy
 import torch
 
 from .. import train
@@ -26,7 +27,7 @@ MOST_STEPS = 64  # in one recording: enough for its call to cost nothing, and fe
 def record(net, lr, device, make_steps=None):
     """`train_epoch` and `evaluate_accuracy_gpu` by recorded steps of SGD at the rate `lr` on the net's own parameters.
 
-    `make_steps`: what a step is, `Steps`, with PyTorch's own operations and for any network, unless told otherwise.
+    `make_steps`: what a step is, `Steps`, with PyTorch's own operations and not only for LeNet, unless told otherwise.
     """
     player = Player(net, functools.partial(make_steps or Steps, net, lr), device)
     return functools.partial(train_epoch, player), train.evaluate_accuracy_gpu
@@ -101,7 +102,7 @@ class Steps:
         with torch.no_grad():
             learning = [p for p in self.parameters if p.grad is not None]
             torch._foreach_add_(learning, [p.grad for p in learning], alpha=-self.lr)  # all of them by one call
-            finite = loss - loss == 0  # by fewer operations than isfinite takes: for infinity, too, it is NaN
+            finite = loss - loss == 0  # infinity - infinity is NaN, too; isfinite takes more operations
             for total, new in zip(self.each_sum, (loss * size, train.count_correct(y_hat, y), size, finite)):
                 total.add_(new)
             self.first += size
@@ -133,7 +134,10 @@ class Player:
         for name, module in self.net.named_modules():
             if hooked(module):
                 place = f"layer {name}" if name else "the network"
-                raise Declined(f"{place} has hooks, which a recording would call once and never again")
+                raise Declined(f"{place} has hooks, which a recording would not call")
+        for name, p in self.net.named_parameters():
+            if p._backward_hooks or getattr(p, "_post_accumulate_grad_hooks", None):
+                raise Declined(f"the parameter {name} has hooks, which a recording would not call")
         parts = {(size, count) for size, count, _ in plan(len(train_iter.labels), train_iter.batch_size)}
         try:
             steps = self.make_steps(train_iter)
@@ -224,11 +228,17 @@ def waiting_is(mode):
 
 @contextlib.contextmanager
 def drawing_nothing_on_the_cpu():
-    """Raises Declined after steps that have: what they made of these random numbers would be played ever after."""
-    before = torch.get_rng_state(), random.getstate()
+    """Raises Declined after steps that drew: what they made of these random numbers would be played ever after."""
+    before = states_on_the_cpu()
     yield
-    if not torch.equal(before[0], torch.get_rng_state()) or before[1] != random.getstate():
-        raise Declined("it draws random numbers on the CPU, and a recording would repeat what it made of them")
+    if states_on_the_cpu() != before:
+        raise Declined("the network draws random numbers on the CPU, and a recording would repeat what it made of them")
+
+
+def states_on_the_cpu():
+    """Of all random generators that a network may ask there: PyTorch's, Python's and NumPy's."""
+    _, numbers, *place = numpy.random.get_state()
+    return bytes(torch.get_rng_state().numpy()), random.getstate(), numbers.tobytes(), place
 
 
 @contextlib.contextmanager
@@ -236,10 +246,13 @@ def as_it_was(net, device):
     """After it, the weights of `net`, its running averages and the random states are as they were before."""
     tensors = [*net.parameters(), *net.buffers()]
     kept = [tensor.detach().clone() for tensor in tensors]
+    pythons, numpys = random.getstate(), numpy.random.get_state()
     try:
         with random_state_kept(device):
             yield
     finally:
+        random.setstate(pythons)
+        numpy.random.set_state(numpys)
         with torch.no_grad():
             for tensor, value in zip(tensors, kept):
                 tensor.copy_(value)

@@ -77,8 +77,8 @@ class KernelSteps(Steps):
 
     def begin(self, order):
         super().begin(order)
-        # A step reads two numbers past those of its image, for a zero in the other factor; a NaN there, left by steps
-        # that diverged, would come through.
+        # A step also reads two numbers behind those of its image, and multiplies them by 0. A NaN that diverged steps
+        # left there would stay a NaN.
         self.p1.zero_()
 
     def take(self, size):
