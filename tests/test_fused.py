@@ -592,7 +592,7 @@ print(build.load().lenet_lanes())
     assert [error for _, error in answers] == [b""] * 4
     assert len({printed for printed, _ in answers}) == 1
     assert (tmp_path / "log").read_text() == "built\n"
-    assert len(list((tmp_path / "cache" / "lenet_utils" / "fused").glob("*"))) == 2  # the library and the lock
+    assert len(list((tmp_path / "cache" / "lenet_utils" / "kernels").glob("*"))) == 2  # the library and the lock
 
 
 def test_a_build_that_was_killed_does_no_harm(fresh):
