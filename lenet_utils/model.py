@@ -54,7 +54,7 @@ def print_layer_shapes(net, input_shape=(1, 1, 28, 28)):
     Linear output shape: torch.Size([1, 10])
     """
     checks.module(net)
-    for layer, _, out_shape in trace_shapes(net, list(net.children()) or [net], input_shape):
+    for layer, _, out_shape, _ in trace_shapes(net, list(net.children()) or [net], input_shape):
         print(f"{layer.__class__.__name__} output shape: {out_shape}")
 
 
@@ -62,7 +62,8 @@ def layer_table(net, input_shape=(1, 1, 28, 28)):
     """A `LayerTable` with a row for each innermost layer of `net`, in the order in which they are called.
 
     Parameters count where they are first used; those of no innermost layer, or of one that is not called, have a last
-    row "elsewhere". No receptive field is known from a layer on that takes another shape than the layer before it gave.
+    row "elsewhere". No receptive field is known from a layer on that takes another shape than the layer before it gave,
+    or what an earlier layer has taken already.
     `net` and `input_shape` as in `print_layer_shapes`.
     """
     checks.module(net)
@@ -70,8 +71,9 @@ def layer_table(net, input_shape=(1, 1, 28, 28)):
     rows, counted = [], set()
     shape = checks.shape(input_shape)
     field = (1, 1) if len(shape) == 4 else None
-    for layer, in_shape, out_shape in trace_shapes(net, innermost, shape):
-        field = grow_receptive_field(layer, in_shape, field if in_shape == shape else None)
+    for layer, in_shape, out_shape, branches in trace_shapes(net, innermost, shape):
+        follows = in_shape == shape and not branches
+        field = grow_receptive_field(layer, in_shape, field if follows else None)
         new = set(layer.parameters()) - counted
         rows.append(LayerRow(
             layer.__class__.__name__, tuple(out_shape), shape_formula(layer, in_shape, out_shape),
@@ -86,25 +88,34 @@ def layer_table(net, input_shape=(1, 1, 28, 28)):
 
 
 def trace_shapes(net, layers, input_shape):
-    """Run zeros of `input_shape` through `net`; return `(layer, in_shape, out_shape)` a call of one of `layers`.
+    """Run zeros of `input_shape` through `net`; return a tuple for each call of one of `layers`.
 
-    The net is left as it was: modes, gradients, running averages, random state; only lazy layers learn their sizes.
+    In it: the layer, the shapes that it takes and gives, and whether a branch begins with it: whether it takes what an
+    earlier layer has taken, too, and not what the one before it gave.
+    The net is left as it was: modes, gradients, running averages, random state. Only lazy layers learn their sizes, and
+    what they draw for their weights is drawn from the random state for good: the next net's shall be others.
     Raises ValueError for one of `layers` that takes or gives something else than a tensor.
     """
-    seen = []
+    seen, taken, given = [], [], None
 
     def note(layer, inputs, output):
+        nonlocal given
         if not (inputs and torch.is_tensor(inputs[0]) and torch.is_tensor(output)):
             raise ValueError(
                 f"expected layers that take a tensor and give one, and {layer.__class__.__name__} does not: "
                 "look at the shapes of its parts by themselves"
             )
-        seen.append((layer, inputs[0].shape, output.shape))
+        X = inputs[0]
+        branches = X is not given and any(X is earlier for earlier in taken)
+        seen.append((layer, X.shape, output.shape, branches))
+        taken.append(X)
+        given = output
 
     parameter = next(net.parameters(), torch.empty(0))
+    kept = contextlib.nullcontext() if checks.is_lazy(net) else random_state_kept(parameter.device)
     hooks = [layer.register_forward_hook(note) for layer in layers]
     try:
-        with evaluation_mode(net), torch.no_grad(), random_state_kept(parameter.device):
+        with evaluation_mode(net), torch.no_grad(), kept:
             net(torch.zeros(checks.shape(input_shape), device=parameter.device, dtype=parameter.dtype))
     finally:
         for hook in hooks:

@@ -135,7 +135,7 @@ class Nesterov(SGD):
     @torch.no_grad()
     def step(self):
         for p, velocity in zip(self.parameters, self.velocities):
-            if p.grad is not None:
+            if p.requires_grad and p.grad is not None:
                 grad = p.grad.add(p, alpha=self.weight_decay)
                 velocity.mul_(self.momentum).add_(grad)
                 p.add_(grad.add(velocity, alpha=self.momentum), alpha=-self.lr)
@@ -186,7 +186,7 @@ def train_modern(
     device = checks.device(device)
     if init_weights is not None:
         net.apply(init_weights)
-    net.to(device, memory_format=torch.channels_last)
+    put_channels_last(net.to(device))
     train_iter = train_iter.to(device) if isinstance(train_iter, Batches) else train_iter
     optimizer = Nesterov(net.parameters(), lr, momentum, weight_decay)
     mean_net, run = AveragedModel(net) if average else None, Measured()
@@ -221,6 +221,13 @@ def train_modern(
     finally:
         net.eval()
     return run
+
+
+def put_channels_last(net):
+    """Lays the kernels of convolutions of pictures out with the channels last; those of volumes stay as they are."""
+    for p in net.parameters():
+        if p.ndim == 4:
+            p.data = p.data.contiguous(memory_format=torch.channels_last)
 
 
 def use_mean(net, mean_net, train_iter, device, got):

@@ -96,7 +96,7 @@ def count_correct(y_hat, y):
     if y_hat.ndim > 1 and y_hat.shape[1] > 1:
         y_hat = y_hat.argmax(dim=1)
     checks.predictions(y_hat, y)
-    return (y_hat.to(y.dtype) == y).sum()
+    return (y_hat == y).sum()
 
 
 def accuracy(y_hat, y):
@@ -157,7 +157,7 @@ class SGD:
     """
 
     def __init__(self, parameters, lr):
-        self.parameters = [p for p in parameters if p.requires_grad]
+        self.parameters = list(parameters)
         self.lr = lr
 
     def zero_grad(self):
@@ -167,12 +167,14 @@ class SGD:
     @torch.no_grad()
     def step(self):
         for p in self.parameters:
-            if p.grad is not None:
+            if p.requires_grad and p.grad is not None:
                 p.add_(p.grad, alpha=-self.lr)
 
 
 class Diverged(ArithmeticError):
     """The loss is no longer a number. `history` holds the epochs that finished before."""
+
+    history: "History"
 
 
 def init_xavier(layer):
@@ -187,7 +189,8 @@ def train_ch6(
 ):  # fmt: skip
     """Train `net` with SGD on the cross-entropy loss, test it after every epoch, and return a `History`.
 
-    The weights start afresh: `init_weights` is applied to every layer; None goes on from those that `net` has.
+    `init_weights` is applied to every layer: by default the weights of convolutions and linear layers start afresh, and
+    all else goes on from where it is, as in d2l; with None everything does.
     `animator`: where the curves go, a new `Animator` by default; False draws nothing.
     `fused`: True trains `lenet()` on a CPU by one piece of C, several times as fast, and most networks on an NVIDIA GPU
     by recorded steps; what neither can do goes on without.

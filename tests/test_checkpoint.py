@@ -1,5 +1,6 @@
 """Checkpoints: whole or not there, refused in one sentence, and a run that goes on as if nothing had happened."""
 
+import copy
 import errno
 import itertools
 import os
@@ -144,6 +145,19 @@ def test_what_a_checkpoint_cannot_hold_is_named_before_training(tmp_path):
     with pytest.raises(CheckpointError, match=r"keeps 1\._extra_state, a dict, and a checkpoint holds tensors only"):
         fit(net, tmp_path, init_weights=None)
     assert torch.equal(net[1].weight, before) and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("kept", "message"), [
+    (torch.eye(3).to_sparse(), r"keeps extra, a tensor of layout torch\.sparse_coo, and a checkpoint holds dense ones"),
+    (torch.zeros(3, dtype=torch.complex128), r"keeps a tensor of type torch\.complex128, and a checkpoint cannot hold"),
+])  # fmt: skip
+def test_a_kind_of_tensor_that_a_checkpoint_cannot_hold_is_named_before_training(tmp_path, kept, message):
+    net = small_net()
+    net.register_buffer("extra", kept)
+    before = copy.deepcopy(net)
+    with pytest.raises(CheckpointError, match=message):
+        fit(net, tmp_path, init_weights=None)
+    assert torch.equal(net[2].weight, before[2].weight) and not list(tmp_path.iterdir())
 
 
 class Flipping(TensorDataset):

@@ -161,6 +161,26 @@ def test_under_autocast_and_in_a_compiler_pytorchs_way_is_taken(monkeypatch, qui
     assert not quick_calls
 
 
+def test_under_vmap_pytorchs_way_is_taken(quick_calls, same_everywhere):
+    layer, X = nn.Conv2d(1, 6, 3), torch.rand(2, 1, 12, 12)
+    with quick_layers(layer):
+        torch.func.vmap(lambda scale: layer(scale * X))(torch.arange(3.0)).sum().backward()
+    assert not quick_calls and layer.weight.grad is not None
+
+
+@pytest.mark.parametrize("make", LAYERS.values(), ids=LAYERS)
+def test_second_derivatives_are_pytorchs(make, quick_calls, same_everywhere):
+    def second(layer):
+        first = torch.autograd.grad(layer(X).pow(3).mean(), list(layer.parameters()), create_graph=True)
+        return torch.autograd.grad(sum(grad.pow(2).sum() for grad in first), list(layer.parameters()))
+
+    layer, X = make(), torch.rand(3, 1, 28, 30)
+    expected = second(layer)
+    with quick_layers(layer):
+        found = second(layer)
+    assert quick_calls and all(map(torch.equal, found, expected))
+
+
 @pytest.mark.parametrize("frozen", ["weight", "bias"])
 def test_what_is_frozen_gets_no_gradient(frozen, same_everywhere):
     layer, X = nn.Conv2d(1, 6, 3), torch.rand(2, 1, 12, 12)

@@ -344,6 +344,32 @@ def test_no_parameter_is_forgotten():
     assert re.split("  +", str(table).splitlines()[-2].strip()) == ["elsewhere", "16", "?", "?"]
 
 
+class Sum(nn.Module):
+    """What two branches give, added; `first` is in front of them."""
+
+    def __init__(self, first):
+        super().__init__()
+        self.first, self.a, self.b = first, nn.Conv2d(1, 1, 3, padding=1), nn.Conv2d(1, 1, 3, padding=1)
+
+    def forward(self, X):
+        X = self.first(X)
+        return self.a(X) + self.b(X)
+
+
+@pytest.mark.parametrize("first", [nn.Identity(), nn.ReLU(inplace=True), nn.Conv2d(1, 1, 3)])
+def test_the_field_of_a_branch_is_not_that_behind_the_other_branch(first):
+    sides = [row.receptive_field for row in layer_table(Sum(first))]
+    one = 3 if isinstance(first, nn.Conv2d) else 1
+    assert sides == [one, one + 2, None]
+
+
+def test_two_lazy_nets_get_weights_of_their_own():
+    nets = [nn.Sequential(nn.Flatten(), nn.LazyLinear(3)) for _ in range(2)]
+    for net in nets:
+        print_layer_shapes(net)
+    assert not torch.equal(*(net[1].weight for net in nets))
+
+
 def test_without_a_batch_axis_a_convolution_has_the_same_work():
     net = nn.Sequential(nn.Conv2d(1, 6, 5), nn.ReLU())
     assert layer_table(net, (1, 28, 28)).multiply_adds == layer_table(net, (1, 1, 28, 28)).multiply_adds == 86_400

@@ -208,6 +208,36 @@ def test_momentum_and_weight_decay_by_hand():
     assert torch.allclose(weights(net), weights(oracle), atol=1e-6)
 
 
+def test_a_layer_that_thaws_on_the_way_learns_as_with_pytorchs_sgd():
+    net, batches = tiny_net(), small_batches(shuffle=False)
+    first = next(net.parameters()).requires_grad_(False)
+    twin, seen = copy.deepcopy(net), []
+
+    def thaw(net, inputs):
+        seen.append(inputs)
+        first.requires_grad_(len(seen) > 2 * len(batches))
+
+    net.register_forward_pre_hook(thaw)
+    modern.train_modern(net, batches, 4, 0.1, momentum=0.9)
+    optimizer = torch.optim.SGD(twin.parameters(), 0.1, momentum=0.9, nesterov=True)
+    for epoch in range(4):
+        next(twin.parameters()).requires_grad_(epoch >= 2)
+        for X, y in batches:
+            optimizer.zero_grad()
+            F.cross_entropy(twin(X), y).backward()
+            optimizer.step()
+    assert torch.allclose(weights(net), weights(twin), atol=1e-6)
+
+
+def test_a_net_for_volumes_trains_and_its_kernels_stay_as_they_are():
+    net = nn.Sequential(nn.Conv3d(1, 2, 3), nn.Flatten(), nn.Linear(144, 3))
+    modern.train_modern(net, [(torch.rand(8, 1, 4, 8, 8), torch.arange(8) % 3)], 1, 0.1)
+    assert net[0].weight.is_contiguous()
+    net = modern.modern_lenet()
+    modern.put_channels_last(net)
+    assert all(p.is_contiguous(memory_format=torch.channels_last) for p in net.parameters() if p.ndim == 4)
+
+
 def test_label_smoothing_is_in_the_loss():
     net, batches = tiny_net(), small_batches(batch_size=12, shuffle=False)
     X, y = next(iter(batches))

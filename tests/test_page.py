@@ -10,6 +10,7 @@ import shutil
 import subprocess
 from collections import OrderedDict
 
+import matplotlib.style
 import numpy as np
 import pytest
 import torch
@@ -1176,6 +1177,17 @@ def test_any_name_can_be_drawn(data):
     assert "$x_" in alt
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    "usual", ["dark_background", {"figure.constrained_layout.use": True}, {"figure.autolayout": True}]
+)
+def test_the_picture_is_the_same_whatever_figures_usually_look_like(data, usual):
+    net = nn.Sequential(nn.Flatten(), nn.Linear(784, 10))
+    plain = explore(net, *data)._repr_mimebundle_()["image/png"]
+    with matplotlib.style.context(usual):
+        assert explore(net, *data)._repr_mimebundle_()["image/png"] == plain
+
+
 def test_names_that_the_font_cannot_write_are_numbers_in_the_picture(recwarn):
     net = nn.Sequential(nn.Flatten(), nn.Linear(784, 2))
     shown = explore(net, torch.rand(3, 1, 28, 28), torch.zeros(3, dtype=torch.int64), names=["T恤", "coat"])
@@ -1293,6 +1305,7 @@ def test_what_cannot_be_shown_is_refused(arguments, message):
         ({"names": ["a", "b"]}, "10 texts, one a class"),
         ({"names": [None] * 10}, "10 texts"),
         ({"names": 5}, "10 texts, one a class, got 5"),
+        ({"names": {i: "cat" for i in range(10)}}, "a list of 10 texts, one a class, got {0: 'cat'"),
         ({"language": "fr"}, "one of en, zh, got 'fr'"),
         ({"title": 3}, "title to be a text"),
     ],

@@ -5,6 +5,7 @@ import copy
 import functools
 import gc
 import html.parser
+import io
 import itertools
 import json
 import os
@@ -14,10 +15,12 @@ import sys
 import types
 import weakref
 
-import matplotlib
+import matplotlib.figure
+import matplotlib.style
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import lenet_utils
 from lenet_utils import Animator, History, plot, plot_confusion, set_alt, set_axes, show_images, use_svg_display
@@ -484,6 +487,40 @@ def test_a_figure_without_a_description_gets_one_of_its_words(no_windows):
     assert display.alt_text(figure) == "mine"
 
 
+# What a picture keeps
+
+
+def pixels(figure):
+    return np.asarray(Image.open(io.BytesIO(display.png_bytes(figure))).convert("RGB"))
+
+
+@pytest.mark.parametrize(("style", "behind"), [
+    ({}, 255), ({"axes.facecolor": "none", "figure.facecolor": (1, 1, 1, 0)}, 255), ("dark_background", 0),
+])  # fmt: skip
+def test_what_lies_behind_a_figure(style, behind):
+    """White, also where a notebook's style has nothing there; the colour of a style that has one."""
+    with matplotlib.style.context(style):
+        figure = matplotlib.figure.Figure()
+        figure.subplots().set_title("white on white would be nothing")
+        drawn = pixels(figure)
+    assert (drawn[0, 0] == behind).all() and drawn.std() > 1
+
+
+def test_a_photograph_keeps_its_colours():
+    figure = matplotlib.figure.Figure()
+    red, green = np.mgrid[0:1:64j, 0:1:64j]
+    figure.subplots().imshow(np.stack([red, green, 1 - red], axis=-1))
+    assert len(np.unique(pixels(figure).reshape(-1, 3), axis=0)) > 1000
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("name", ["figure.constrained_layout.use", "figure.autolayout"])
+def test_images_are_shown_whatever_layout_is_usual(name):
+    with matplotlib.rc_context({name: True}):
+        axes = show_images(torch.rand(4, 28, 28), 2, 2, titles="abcd")
+        display.png_bytes(axes[0].figure)
+
+
 # Inside a notebook or not
 
 
@@ -714,8 +751,10 @@ def test_shown_images_have_their_description(cells):
 
 def test_svg_in_a_notebook(cells):
     (output,) = pictures(cells["svg"])
-    assert "image/svg+xml" in output.data
-    assert only_image(output.data["text/html"])["alt"] == "Figure: a line"
+    shown = only_image(output.data["text/html"])  # which notebooks prefer to the SVG beside it
+    assert shown["alt"] == "Figure: a line"
+    kind, _, drawn = shown["src"].partition(",")
+    assert kind == "data:image/svg+xml;base64" and b"<svg" in base64.b64decode(drawn)
 
 
 def test_the_stop_button_in_a_notebook(cells):

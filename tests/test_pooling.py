@@ -1,10 +1,12 @@
 """Average pooling the quick way: PyTorch's numbers to the bit, and only while a network is trained."""
 
+import math
 import types
 
 import pytest
 import torch
 from torch import nn
+from torch.autograd import forward_ad
 
 from lenet_utils import lenet, train_ch6
 from lenet_utils.quick import pooling, quick_layers
@@ -221,6 +223,35 @@ def test_other_tensors_go_pytorchs_way(quick_calls, X):
     expected = layer(X)
     assert not quick_calls and out.stride() == expected.stride()
     assert X.is_meta or torch.equal(out, expected)
+
+
+def vmapped(layer, X):
+    return torch.func.vmap(lambda scale: layer(scale * X))(torch.arange(3.0))
+
+
+def forward_derivative(layer, X):
+    with forward_ad.dual_level():
+        return forward_ad.unpack_dual(layer(forward_ad.make_dual(X, X)))
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")  # within PyTorch, on the first such question
+@pytest.mark.parametrize("ask", [vmapped, forward_derivative])
+def test_who_asks_for_other_derivatives_gets_pytorchs_own_layer(quick_calls, ask):
+    layer, X = nn.AvgPool2d(2), torch.rand(2, 3, 6, 6)
+    expected = ask(layer, X)
+    with quick_layers(layer):
+        found = ask(layer, X)
+    assert not quick_calls and all(map(torch.equal, found, expected))
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 6, 6), (0, 3, 4, 4)])
+def test_second_derivatives_are_pytorchs(shape, way):
+    def second(layer):
+        X = torch.linspace(-1, 1, math.prod(shape)).reshape(shape).requires_grad_()
+        (first,) = torch.autograd.grad(layer(X).pow(3).sum(), X, create_graph=True)
+        return first, *torch.autograd.grad(first.pow(2).sum(), X)
+
+    assert all(map(torch.equal, second(HalveByMean.apply), second(nn.AvgPool2d(2))))
 
 
 def test_a_compiler_gets_pytorchs_own_layer(monkeypatch, quick_calls):

@@ -8,9 +8,11 @@ import pickle
 
 import pytest
 import torch
+from torch import nn
 
-from lenet_utils import lenet
-from lenet_utils.quick import convolution, pooling, quick_layers
+from lenet_utils import explore, lenet
+from lenet_utils.fused import networks
+from lenet_utils.quick import convolution, has_own_forward, pooling, quick_layers
 
 TRIALS = {
     "pooling": lambda: pooling.products_pay.__wrapped__((4, 6, 28, 28), 1),
@@ -63,7 +65,20 @@ def test_a_net_can_be_copied_meanwhile():
     net, X = lenet(), torch.rand(2, 1, 28, 28)
     with quick_layers(net):
         twins = copy.deepcopy(net), pickle.loads(pickle.dumps(net))
+    twins = *twins, copy.deepcopy(twins[0])
     assert all(torch.equal(twin(X), net(X)) for twin in twins)
+    for twin in twins:
+        assert not any(has_own_forward(layer) for layer in twin.modules())
+        explore(twin, X, torch.zeros(2, dtype=torch.int64))
+        networks.check_layers(twin)
+        with quick_layers(twin):
+            assert has_own_forward(twin[3])
+
+
+def test_what_is_pickled_meanwhile_needs_pytorch_only():
+    net = nn.Sequential(nn.Conv2d(1, 6, 5), nn.AvgPool2d(2))
+    with quick_layers(net):
+        assert b"lenet_utils" not in pickle.dumps(net)
 
 
 def test_a_layer_that_somebody_put_right_meanwhile_does_no_harm():

@@ -193,6 +193,14 @@ def test_accuracy_by_hand():
     assert accuracy(y_hat, torch.tensor([1, 0, 2, 2])) == 3.0
 
 
+@pytest.mark.parametrize(("answer", "label"), [(261, torch.tensor([5], dtype=torch.uint8)), (5, torch.tensor([True]))])
+def test_a_class_beyond_the_type_of_the_labels_is_not_right(book, answer, label):
+    y_hat = torch.eye(300)[[answer]]
+    assert book.accuracy(y_hat, label) == 1.0  # d2l's defect: 261 as a byte is 5, and any class but 0 is true
+    assert accuracy(y_hat, label) == 0.0
+    assert evaluate_accuracy_gpu(lambda X: X, [(y_hat, label)]) == 0.0
+
+
 def test_one_column_is_not_compared_with_every_label(book):
     y_hat, y = torch.tensor([[0.0], [1.0], [1.0]]), torch.tensor([0, 1, 1])
     assert book.accuracy(y_hat, y) == 5.0  # d2l's defect: 5 right of 3
@@ -1426,6 +1434,44 @@ def test_frozen_parameters_stay_even_with_a_gradient():
     before = weights(net)
     train.SGD(net.parameters(), 0.1).step()
     assert torch.equal(frozen, before[0])
+
+
+class Thawing:
+    """An animator that lets `layer` learn, too, from the end of the first epoch on."""
+
+    def __init__(self, layer):
+        self.layer = layer
+
+    def add(self, x, y):
+        if x >= 1:
+            self.layer.requires_grad_(True)
+
+    def flush(self):
+        pass
+
+
+def test_a_layer_that_thaws_on_the_way_learns_as_with_pytorchs_sgd():
+    net = nn.Sequential(nn.Flatten(), nn.Linear(784, 20), nn.Sigmoid(), nn.Linear(20, 10))
+    net[1].requires_grad_(False)
+    twin, batches = copy.deepcopy(net), make_batches(4, 4, 2)
+    train_ch6(net, batches, batches, 3, 0.1, CPU, init_weights=None, animator=Thawing(net[1]))
+    optimizer = torch.optim.SGD(twin.parameters(), 0.1)
+    for epoch in range(3):
+        twin[1].requires_grad_(epoch > 0)
+        for X, y in batches:
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(twin(X), y).backward()
+            optimizer.step()
+    assert same(weights(net), weights(twin))
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_where_no_gradients_are_computed_no_weight_is_touched(mode):
+    net = small_net()
+    before = weights(net)
+    with mode(), pytest.raises(ValueError, match=rf"computed, got torch\.{mode.__name__}\(\): train outside"):
+        fit(net)
+    assert same(weights(net), before)
 
 
 @pytest.mark.parametrize(("num_epochs", "right_end"), [(3, 3), (0, 1)])

@@ -4,6 +4,7 @@ import torch
 from torch import nn
 
 from ..model import lenet
+from ..quick import has_own_forward
 from .build import Declined
 
 
@@ -27,7 +28,7 @@ def check_layers(net):
     if len(net) != len(wanted):
         raise Declined(f"the network has {len(net)} layers and the kernel is for the {len(wanted)} of lenet()")
     for name, module in net.named_modules():
-        for kind, is_there in (("hooks", hooked(module)), ("a forward of its own", "forward" in vars(module))):
+        for kind, is_there in (("hooks", hooked(module)), ("a forward of its own", has_own_forward(module))):
             if is_there:
                 place = f"layer {name}" if name else "the network"
                 raise Declined(f"{place} has {kind}, which the kernel would not call")

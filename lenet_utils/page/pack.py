@@ -1,6 +1,7 @@
 """What goes into the page, checked and packed: the net, the images with their labels, names, a title, a language."""
 
 import base64
+import collections.abc
 import numbers
 
 import torch
@@ -90,9 +91,9 @@ def check_names(names, count):
     """The names of the classes; None where they are Fashion-MNIST's, which the page knows in each of its languages."""
     if names is None:
         return None if count == len(LABELS) else [str(i) for i in range(count)]
-    texts = list(names) if hasattr(names, "__iter__") else []
+    texts = list(names) if hasattr(names, "__iter__") and not isinstance(names, collections.abc.Mapping) else []
     if len(texts) != count or not all(isinstance(text, (str, numbers.Number)) for text in texts):
-        raise ValueError(f"expected names to be {count} texts, one a class, got {names!r}")
+        raise ValueError(f"expected names to be a list of {count} texts, one a class, got {names!r}")
     return [str(text) for text in texts]
 
 

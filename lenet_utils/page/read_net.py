@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from ..model import evaluation_mode
+from ..quick import has_own_forward
 
 
 def read_net(net, images):
@@ -50,7 +51,7 @@ def leaves(net, path=""):
 
 def does_what(layer, kind):
     """Whether `layer` is of `kind` and computes what that computes; with a forward of its own it may not."""
-    return isinstance(layer, kind) and type(layer).forward is kind.forward and "forward" not in vars(layer)
+    return isinstance(layer, kind) and type(layer).forward is kind.forward and not has_own_forward(layer)
 
 
 def step(path, layer, X):
@@ -90,7 +91,7 @@ def describe(path, layer, before, after, numbers, first):
     for kind, reader in READERS.items():
         if does_what(layer, kind):
             return reader(path, layer, before, after, numbers)
-    own = " with a forward of its own" if "forward" in vars(layer) else ""
+    own = " with a forward of its own" if has_own_forward(layer) else ""
     names = ", ".join(["Reshape (first)", *(kind.__name__ for kind in READERS)])
     raise ValueError(
         f"expected layers that the page can compute, got {type(layer).__name__}{own} as layer {path}: it knows {names}"

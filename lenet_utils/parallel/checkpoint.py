@@ -26,8 +26,9 @@ class Checkpoint:
     `folder` holds the last state and the one before it. A run that finds a state there goes on from it, with
     `resume=False` it begins afresh. `request()`, or the signal SIGUSR1, asks for a save between the next two batches.
     Kept are the parameters and buffers of the network (not tensors that it holds as plain attributes, or in buffers
-    with `persistent=False`), how far the run is, and the state of the random numbers. A state whose weights are no
-    longer numbers is not kept. Raises ValueError for what names no folder.
+    with `persistent=False`), how far the run is, and the state of this process's random numbers (not those of a
+    DataLoader's persistent workers: what they draw is other after a break). A state whose weights are no longer numbers
+    is not kept. Raises ValueError for what names no folder.
 
     >>> train_ch6(net, train_iter, test_iter, 10, 0.9, device, checkpoint=Checkpoint("run"))  # doctest: +SKIP
     """
@@ -111,6 +112,7 @@ def pack(weights, state):
     Raises CheckpointError for what a network's `get_extra_state` adds to its weights.
     """
     import safetensors.torch  # slow to import, and only needed here
+    import torch
 
     for name, tensor in weights.items():
         if not hasattr(tensor, "detach"):
@@ -118,10 +120,21 @@ def pack(weights, state):
                 f"the network keeps {name}, a {type(tensor).__name__}, and a checkpoint holds tensors only: "
                 "make it a tensor, with register_buffer, or train without a checkpoint."
             )
+        if tensor.layout != torch.strided:
+            raise CheckpointError(
+                f"the network keeps {name}, a tensor of layout {tensor.layout}, and a checkpoint holds dense ones "
+                "only: make it one, with to_dense(), or train without a checkpoint."
+            )
     weights = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in weights.items()}
     about = {"format": FORMAT, **state}
     about["sha256"] = fingerprint(weights, about)
-    return safetensors.torch.save(weights, metadata={KEY: json.dumps(about)})
+    try:
+        return safetensors.torch.save(weights, metadata={KEY: json.dumps(about)})
+    except KeyError as error:
+        raise CheckpointError(
+            f"the network keeps a tensor of type {error}, and a checkpoint cannot hold that: give it another type, or "
+            "train without a checkpoint."
+        ) from error
 
 
 def unpack(packed, path):

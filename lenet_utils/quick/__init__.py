@@ -1,6 +1,7 @@
 """The same numbers in less time: layers that are slow on a CPU, to the bit alike, and memory kept between steps."""
 
 import contextlib
+import functools
 
 from . import convolution, pooling
 
@@ -15,10 +16,22 @@ def quick_layers(net):
     try:
         for layer in net.modules() if all(p.device.type == "cpu" for p in net.parameters()) else ():
             way = pooling.quick_way(layer) or convolution.quick_way(layer)
-            if way and "forward" not in vars(layer):
-                layer.forward = way
+            if way and not has_own_forward(layer):
+                layer.forward = Way(way, layer)
                 layers.append(layer)
         yield
     finally:
         for layer in layers:
             vars(layer).pop("forward", None)  # somebody may have put it right already
+
+
+class Way(functools.partial):
+    """A forward that a layer takes for a while: its copies, and what is pickled of it, have PyTorch's."""
+
+    def __reduce__(self):
+        return getattr, (*self.args, "forward")  # of a copy that has none yet, so of its class
+
+
+def has_own_forward(layer):
+    """Whether somebody gave `layer` another forward than that of its class."""
+    return "forward" in vars(layer) and getattr(layer.forward, "__func__", None) is not type(layer).forward

@@ -9,7 +9,8 @@ import functools
 
 import torch
 from torch import nn
-from torch.autograd.function import once_differentiable
+
+from . import asked
 
 
 class FirstConvolution(torch.autograd.Function):
@@ -22,11 +23,11 @@ class FirstConvolution(torch.autograd.Function):
         return nn.functional.conv2d(X, weight, bias, *how)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx, grad):
         X, weight = ctx.saved_tensors
         wanted = False, *ctx.needs_input_grad[1:3]
-        _, weights, biases = gradients(grad, channels_last(X), weight, ctx.bias_shape, ctx.how, wanted)
+        pictures = X if asked.for_second_derivatives() else channels_last(X)
+        _, weights, biases = gradients(grad, pictures, weight, ctx.bias_shape, ctx.how, wanted)
         if weights is not None:
             weights = weights.flatten().view(weight.shape)  # with the usual strides again: DDP compares them
         return None, weights, biases, None
@@ -60,10 +61,10 @@ def same_bits(shape, weight_shape, how, threads):
 
 
 def quick_way(layer):
-    """A forward for `layer` that is quicker where it can be, or None where it never is."""
+    """What computes as `layer` does, quicker where it can be, given it and `X`; None where that is never quicker."""
     takes_pictures = type(layer) is nn.Conv2d and layer.in_channels == 1 and layer.padding_mode == "zeros"
     if takes_pictures and not isinstance(layer.padding, str) and torch.backends.cpu.get_cpu_capability() == "AVX2":
-        return functools.partial(convolve, layer)
+        return convolve
     return None
 
 
@@ -71,7 +72,7 @@ def convolve(layer, X):
     """What `layer` makes of `X`."""
     plain = X.ndim == 4 and X.is_cpu and X.dtype == layer.weight.dtype == torch.float32 and X.is_contiguous()
     learns = torch.is_grad_enabled() and layer.weight.requires_grad and not X.requires_grad
-    others = torch.compiler.is_compiling() or torch.is_autocast_enabled("cpu")  # which have ways of their own
+    others = asked.for_more_than_gradients() or torch.is_autocast_enabled("cpu")
     how = settings(layer)
     quick = plain and learns and len(X) and not others
     if quick and same_bits(X.shape, layer.weight.shape, how, torch.get_num_threads()):

@@ -13,6 +13,8 @@ import time
 import torch
 from torch import nn
 
+from . import asked
+
 WIDEST = 48  # pixels; in wider pictures the product has too many zeros to be the quicker way
 FEWEST = 1024  # pixels; with fewer, two orders of adding may give the same bits by chance, and no time is won
 
@@ -53,6 +55,8 @@ def sums_by_product(X):
 
 def spread(share):
     """Every number to all four pixels of its window: `(N, C, H, W)` in, `(N, C, 2H, 2W)` out."""
+    if asked.for_second_derivatives():
+        return share.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
     share = share.contiguous()
     if products_are_exact(share) and products_pay(whole(share), torch.get_num_threads()) and all_finite(share):
         return spread_by_product(share)
@@ -140,8 +144,8 @@ def best_time(way, X, rounds=5):
 
 
 def quick_way(layer):
-    """A forward for `layer` that is quicker where it can be, or None where it never is."""
-    return functools.partial(pool, layer) if halves(layer) else None
+    """What computes as `layer` does, quicker where it can be, given it and `X`; None where that is never quicker."""
+    return pool if halves(layer) else None
 
 
 def halves(layer):
@@ -156,6 +160,6 @@ def pool(layer, X):
     """What `layer`, which `halves`, makes of `X`."""
     even = X.ndim == 4 and X.shape[2] % 2 == X.shape[3] % 2 == 0
     plain = X.is_cpu and X.dtype == torch.float32 and X.is_contiguous()
-    if even and plain and not torch.compiler.is_compiling():  # a compiler has ways of its own
+    if even and plain and not asked.for_more_than_gradients():
         return HalveByMean.apply(X)
     return type(layer).forward(layer, X)

@@ -90,6 +90,9 @@ def module(net):
 
 def trainable(net):
     module(net)
+    if not torch.is_grad_enabled() or torch.is_inference_mode_enabled():
+        mode = "inference_mode" if torch.is_inference_mode_enabled() else "no_grad"
+        raise ValueError(f"expected a place where gradients are computed, got torch.{mode}(): train outside of it")
     if not any(p.requires_grad for p in net.parameters()):
         raise ValueError(
             f"expected a net with parameters to train, got {type(net).__name__} without any "
@@ -98,8 +101,12 @@ def trainable(net):
     not_lazy(net)
 
 
+def is_lazy(net):
+    return any(map(torch.nn.parameter.is_lazy, net.parameters()))
+
+
 def not_lazy(net):
-    if any(map(torch.nn.parameter.is_lazy, net.parameters())):
+    if is_lazy(net):
         raise ValueError(
             "expected a net that knows the sizes of its layers, got lazy ones without weights: "
             "show it one batch first, net(X)"

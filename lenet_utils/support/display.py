@@ -47,8 +47,19 @@ def png_bytes(figure):
     from PIL import Image
 
     drawn = io.BytesIO()
-    figure.savefig(drawn, format="png", dpi=DPI, bbox_inches="tight", facecolor="white")
-    return with_palette(Image.open(drawn))
+    save(figure, drawn, "png")
+    return drawn.getvalue() if shows_photographs(figure) else with_palette(Image.open(drawn))
+
+
+def save(figure, file, kind):
+    """Write `figure` to `file`, on white where it has no colour behind it: a page may be dark."""
+    see_through = figure.get_facecolor()[3] < 1
+    figure.savefig(file, format=kind, dpi=DPI, bbox_inches="tight", facecolor="white" if see_through else "auto")
+
+
+def shows_photographs(figure):
+    """Whether there are images in it whose pixels have colours of their own: 256 are too few for them."""
+    return any(image.get_array().ndim == 3 for axes in figure.axes for image in axes.images)
 
 
 def with_palette(picture):
@@ -63,14 +74,28 @@ def with_palette(picture):
 def as_html(png, alt):
     """An <img> with its size written down, so that the page keeps the room while the next picture comes."""
     width, height = struct.unpack(">II", png[16:24])  # in every PNG's first chunk
-    return (
-        f'<img src="data:image/png;base64,{base64.b64encode(png).decode()}" alt="{html.escape(alt)}" '
-        f'width="{width * 96 // DPI}" height="{height * 96 // DPI}" style="max-width: 100%; height: auto">'
-    )
+    return image_tag("png", png, alt, f'width="{width * 96 // DPI}" height="{height * 96 // DPI}" ')
+
+
+def image_tag(kind, picture, alt, size=""):
+    source = f"data:image/{kind};base64,{base64.b64encode(picture).decode()}"
+    return f'<img src="{source}" alt="{html.escape(alt)}" {size}style="max-width: 100%; height: auto">'
 
 
 def figure_html(figure):
-    return as_html(png_bytes(figure), alt_text(figure))
+    if not svg_is_chosen(type(figure)):
+        return as_html(png_bytes(figure), alt_text(figure))
+    drawn = io.BytesIO()
+    save(figure, drawn, "svg")
+    return image_tag("svg+xml", drawn.getvalue(), alt_text(figure))
+
+
+def svg_is_chosen(kind):
+    """Whether the notebook has been told to show figures, of that class, as SVG."""
+    try:
+        return kernel_shell().display_formatter.formatters["image/svg+xml"].lookup_by_type(kind) is not None
+    except KeyError:
+        return False
 
 
 def bundle(figure):
