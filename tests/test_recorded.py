@@ -90,7 +90,8 @@ def same(a, b):
 
 
 @pytest.mark.parametrize(
-    ("num_images", "batch_size"), [(1, 8), (8, 8), (9, 8), (50, 8), (16, 1), (1000, 3), (60_000, 256), (60_000, 16)]
+    ("num_images", "batch_size"),
+    [(1, 8), (8, 8), (9, 8), (50, 8), (56, 8), (16, 1), (1000, 3), (60_000, 256), (60_000, 16)],
 )
 def test_a_pass_is_played_whole_with_its_points_where_eager_training_has_them(num_images, batch_size):
     parts = recorded.plan(num_images, batch_size)

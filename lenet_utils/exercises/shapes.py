@@ -79,7 +79,8 @@ def twelve_classes(broken, complains):
     if any(getattr(a, "bias", None) is not None and getattr(b, "bias", None) is None for a, b in zip(old, new)):
         raise Wrong("A bias is gone as well. Change one number, and nothing else.")
     if math.prod(getattr(complains, "shape", ())) != 1 or complains not in (True, False):
-        raise Wrong("The network is right. For the second answer, say True or False.")
+        unquoted = ", without quotation marks" if isinstance(complains, str) else ""
+        raise Wrong(f"The network is right. For the second answer, say True or False{unquoted}.")
     if complains:
         raise Wrong("The network is right. For the second answer, don't guess: compute the loss once.")
     return "Every shape fits, no error comes, and two classes are never right."
@@ -124,10 +125,13 @@ def without_padding(net32):
         raise Wrong(f"The first linear layer reads {flattened[0] if flattened else 'nothing'}, not 400 numbers.")
     if y_hat.shape != (len(X), 10):
         raise Wrong(f"For {len(X)} pictures it should give {(len(X), 10)}, and it gives {tuple(y_hat.shape)}.")
+    linear = sum(isinstance(layer, nn.Linear) for layer in layers)
+    if linear != 3:
+        raise Wrong(f"Three linear layers are asked for, and yours has {linear}.")
     if [sizes(layer, "kernel_size")[0] for layer in layers if isinstance(layer, nn.Conv2d)] != [5, 5]:
         return "400 they are, by other windows than LeNet's. That one keeps its windows, and drops the padding."
     counts = [sum(isinstance(layer, kind) for layer in layers) for kind in (nn.Sigmoid, nn.AvgPool2d, nn.Linear)]
-    if counts != [4, 2, 3]:
+    if counts != [4, 2, 3] or not isinstance(layers[-1], nn.Linear):
         return "400 they are: it keeps the windows of LeNet, and drops the padding."
     return "This is how LeNet-5 was meant: the frame of two pixels was part of the picture."
 
@@ -146,7 +150,8 @@ def forced(*_, **__):
     ),
 )
 def shapes_after(function):
-    for probe in (plain_window, padded_window, strided_window, pooled, oblong, two_windows, *[many_windows] * 5):
+    probes = plain_window, padded_window, strided_window, two_left_over, pooled, padded_pooling, oblong, two_windows
+    for probe in (*probes, *[many_windows] * 5):
         shape, windows, kind = probe()
         got, expected = (
             attempt(function, shape, list(windows), when=case(shape, windows)),
@@ -185,8 +190,20 @@ def strided_window():
     return (2, 1, n, n), [(3, k, 0, s)], {-(-(n - k) // s) + 1: rounded_up, n - k + 1: ignored}
 
 
+def two_left_over():
+    n = 5 + 3 * between(2, 8) + 2
+    rounded = "With a stride: {got} where there are {right}. Is the step that would lead over the edge taken?"
+    return (2, 1, n, n), [(3, 5, 0, 3)], {-(-(n - 5) // 3) + 1: rounded}
+
+
 def pooled():
     return (2, between(2, 9), 12, 12), [(None, 2, 0, 2)], {}
+
+
+def padded_pooling():
+    n = between(8, 30)
+    ignored = "The padding of a pooling makes no difference to yours."
+    return (2, 3, n, n), [(None, 3, 1, 1)], {n - 2: ignored}
 
 
 def oblong():
@@ -228,7 +245,9 @@ def compare_shapes(mine, right, window, kinds):
     mine = [number.item() if torch.is_tensor(number) and number.numel() == 1 else number for number in mine]
     for side, name in zip(mine[2:], ("rows", "columns")):
         if not isinstance(side, numbers.Integral):
-            raise Wrong(f"A map has a whole number of {name}. Yours has {side}: which division is meant?")
+            is_whole = isinstance(side, numbers.Real) and side == side // 1
+            how = "`//` gives one without a point, and so does `int`." if is_whole else "which division is meant?"
+            raise Wrong(f"A map has a whole number of {name}. Yours has {side}: {how}")
     if mine[0] != right[0]:
         raise Wrong("The first number is how many pictures there are. No window changes that.")
     if mine[1] != right[1]:
@@ -476,7 +495,10 @@ def all_at_once():
 
 
 def numbers_of(layer):
-    """Its class and the numbers that it was made with; (2, 2) is 2."""
+    """Its class and the numbers that it was made with; (2, 2) is 2, and so is the padding "same" of a window of 5."""
+    if getattr(layer, "padding", 0) == "same":
+        layer = copy.copy(layer)
+        layer.padding = tuple(reach * (side - 1) // 2 for reach, side in zip(layer.dilation, layer.kernel_size))
     return type(layer).__name__, *re.findall(r"\d+", re.sub(r"\((\d+), \1\)", r"\1", repr(layer)))
 
 

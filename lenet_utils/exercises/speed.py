@@ -283,7 +283,7 @@ def stopwatch(how_much_faster):
 
 
 NEVER_CALLED = "Your rounds never call `slow` and `fast`: are there brackets behind the names?"
-ANOTHER_CLOCK = "It looks at another clock than `time.perf_counter()`, called by its full name."
+ANOTHER_CLOCK = "It never looks at `time.perf_counter()`, called by its full name."
 
 
 def telling_ratios(pace):
@@ -388,7 +388,7 @@ def judge_flop(got, conv, count, height, width):
         raise Wrong(text + "it looks at one of the channels below only.")
     if is_plain and got == 2 * conv.weight.numel() * height * width:
         raise Wrong(text + "it takes the size of the picture that goes in for the size of what comes out.")
-    if got == truth + count:
+    if got in (truth + count, truth + 2 * count):
         raise Wrong(text + "it counts the bias, which was to be left out.")
     if is_plain:
         raise Wrong(text + f"it says {got}, and that is not right, though this one is square and without padding.")

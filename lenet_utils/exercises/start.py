@@ -42,7 +42,8 @@ def accuracy_without_steps(fraction):
     if math.isnan(fraction):
         raise Wrong("That is `nan`, which is no number at all.")
     if not 0 <= fraction <= 1:
-        raise Wrong("An accuracy is a fraction, from 0 for none to 1 for all: divide per cent by 100.")
+        per_cent = ": divide per cent by 100" if 1 < fraction <= 100 else ""
+        raise Wrong(f"An accuracy is a fraction, from 0 for none to 1 for all{per_cent}.")
     if fraction > 0.65:
         raise Wrong("So many are right after real training. What does training do to the network here?")
     if fraction > 0.13:

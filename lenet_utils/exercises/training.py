@@ -117,9 +117,9 @@ def sums_that_do_not_wait(Sums):
     expect_class(Sums)
     a, b, c = (between(2, 9) for _ in range(3))
     sums, others = attempt(Sums, 2, when="With two sums"), Sums(2)
-    sums.add(a, b)
+    takes(sums, a, b)
     compare_sums(others, (0, 0), "Two of them share their sums: what is added to one appears in the other.")
-    sums.add(c, a)
+    takes(sums, c, a)
     compare_sums(sums, (a + c, a + b), "After two adds the sums are not the sums of both.")
     sums.add(c, 0.5)
     compare_sums(sums, (a + 2 * c, a + b + 0.5), "A half was added, and the sum did not grow by a half.")
@@ -136,6 +136,13 @@ def sums_that_do_not_wait(Sums):
     sums.add(a, b)
     compare_sums(sums, (a, b), "After `reset`, sums don't add up as before.")
     return "It queues, and waits only when you look."
+
+
+def takes(sums, *values):
+    try:
+        sums.add(*values)
+    except ValueError:
+        raise Wrong("It refuses two values, though it has two sums. How many does it think there are?") from None
 
 
 def compare_sums(sums, expected, message):
@@ -177,21 +184,31 @@ class Promise(torch.Tensor):
         return super().__torch_function__(func, types, args, kwargs or {})
 
 
+def promised(number):
+    return torch.Tensor._make_subclass(Promise, number)  # as_subclass makes a view: those cannot be detached in place
+
+
 def does_not_wait(Sums):
     sums, before = Sums(2), Promise.reads
     try:
         for _ in range(3):
-            sums.add(torch.rand(()).as_subclass(Promise), torch.tensor(3).as_subclass(Promise))
+            sums.add(promised(torch.rand(())), promised(torch.tensor(3)))
     finally:  # some ways of reading, such as a format, end in an error with a Promise
         if Promise.reads > before:
             raise Wrong("`add` reads the number out of a tensor. On a GPU, Python would wait there in every batch.")
 
 
+IN_PLACE = "`add` changes a tensor that it was given, in place; who gave it may still need it."
+
+
 def keeps_no_graph(Sums):
     sums, w = Sums(1), torch.ones(3, requires_grad=True)
-    sums.add((w * torch.rand(())).sum())
+    value = (w * torch.rand(())).sum()
+    sums.add(value)
     if not torch.is_grad_enabled():
         raise Wrong("After an `add` graphs are switched off for everybody, and no `backward` works any more.")
+    if not value.requires_grad:
+        raise Wrong(IN_PLACE)
     if any(value.requires_grad for value in tensors_in(gc.get_referents(sums))):  # slots are none of its vars
         raise Wrong("A sum still knows how it was computed, so the graphs of all batches stay in memory.")
 
@@ -201,7 +218,7 @@ def changes_no_value(Sums):
     for _ in range(2):
         sums.add(value)
     if value != 1:
-        raise Wrong("`add` changes a tensor that it was given, in place; who gave it may still need it.")
+        raise Wrong(IN_PLACE)
 
 
 def tensors_in(value):
@@ -318,18 +335,22 @@ def confusion_matrix(function):
         raise Wrong(f"With seven classes the table should be (7, 7), whether all of them come or not; yours is "
                     f"{tuple(got.shape)}.")  # fmt: skip
     got = got.double()
+    if truth.unique(dim=0).shape[0] > 1 and got.unique(dim=0).shape[0] == 1:
+        raise Wrong("All rows of your table are the same: are they one list, so that what is counted in one is in all?")
     for kind, message in {
         "transposed": "Rows and columns are exchanged: a row should belong to a label, a column to an answer.",
         "once": "Every pair counts once a batch, however often it comes. `table[labels, answers] += 1` does that: "
         "it writes all places at once, and the last one wins.",
         "rows": "Every row adds up to 1. Keep the numbers of pictures: those of two batches can be added.",
+        "columns": "Every column adds up to 1. Keep the numbers of pictures: those of two batches can be added.",
         "all": "All places add up to 1. Keep the numbers of pictures: those of two batches can be added.",
         "last": "It holds the last batch only.",
         "right": "Only the right answers are in it. The others are what one wants to see.",
         "byte": "One pair comes 300 times, and its place says 44: this type of number has 256 values, and then starts "
         "again. Count in one that goes further.",
     }.items():
-        if torch.allclose(got.nan_to_num(), wrong_table(kind, pairs, truth), atol=1e-4):  # an empty row's mean is NaN
+        found = got.nan_to_num() if kind in ("rows", "columns") else got  # an empty one's mean is NaN
+        if torch.allclose(found, wrong_table(kind, pairs, truth), atol=1e-4):
             raise Wrong(message)
     if not torch.equal(got, truth):
         raise Wrong(f"There are {len(pairs)} pictures, and your table holds {got.sum():g}; place by place it differs.")
@@ -347,6 +368,7 @@ def wrong_table(kind, pairs, truth):
         "transposed": truth.T,
         "once": sum((count_pairs(part) > 0).double() for part in pairs.split(32)),
         "rows": truth / truth.sum(dim=1, keepdim=True).clamp(min=1),
+        "columns": truth / truth.sum(dim=0, keepdim=True).clamp(min=1),
         "all": truth / truth.sum(),
         "last": count_pairs(pairs.split(32)[-1]),
         "right": truth.diag().diag(),

@@ -118,6 +118,8 @@ WRONG = {
         (but(SILENT, ("    return (", "    return k, (")), "What your function returns"),
         (but(SILENT, (".float().mean().item()", ".float()")), "What your function returns"),
         (but(HOOK, ("    handle.remove()\n", "")), "other answers than before"),
+        (but(SILENT, ("    return (net[3:](maps)", "    net[3:](maps)\n    return (net(X)")), "all six of them"),
+        (but(SILENT, ("== y)", "== y[0])")), "not the share of right answers"),
     ],
     "4.3": [
         (but(CALIBRATION, ("logits / temperature", "logits * temperature")), "You multiply"),

@@ -61,6 +61,8 @@ WRONG = {
         ("sizes = (1, 254)", "yours have 255"),
         ("sizes = (0, 256)", "at least one"),
         ("sizes = 256", "Two sizes"),
+        ("sizes = (0.5, 255.5)", "at least one"),
+        ("sizes = ('1', 255)", "Each size should be a number"),
     ],
     "7.3": [
         (average("return sum(grads) / len(grads)"), "plain mean"),
@@ -87,6 +89,7 @@ WRONG = {
         (ring(TOO_MANY), "With 3 processes, the sums are right, after"),
         ("ring_all_reduce = 'ring'", "A function is asked for"),
         (ring(UNSHARED), "is not shared"),
+        (ring(WHOLE_RING.replace("p = ring.size", "p = 3")), "IndexError"),
         (ring(BY_HAND), "writes into"),
         (ring("ring.lists = ring.sent = [[sum(column) for column in zip(*ring.lists)]] * ring.size"), "writes into"),
         (ring("ring.send(0, ring.size, add=True)"), "IndexError"),
@@ -97,6 +100,7 @@ WRONG = {
         ("my_lines = ['training on cpu with 2 processes', 'loss 1.0, train acc 0.5']", "not with three"),
         ("my_lines = ['training on cpu with 3 processes', 'epoch 0.2']", "come to its end"),
         ("my_lines = 3", "of the type `int`"),
+        ("my_lines = (line for line in ['training on cpu with 3 processes', 'loss 1.0'])", "only once"),
         ("my_lines = launch.Torchrun(3, '--images=3000')", "the launcher"),
         ("my_lines = ['training on cpu with 3 processes', 'epoch 1.40, train', 'loss 1.0, train']", "to be one epoch"),
     ],
@@ -104,7 +108,11 @@ WRONG = {
 
 RIGHT = {
     "7.1": [f"sent = {bytes}" for bytes in (370_224, 370_232, 370_240, 370_248)],
-    "7.2": ["import numpy as np\n\nsizes = np.array([1, 255])", "sizes = torch.tensor([255, 1])"],
+    "7.2": [
+        "import numpy as np\n\nsizes = np.array([1, 255])",
+        "sizes = torch.tensor([255, 1])",
+        "sizes = 1.0, torch.tensor(255)",
+    ],
     "7.3": [
         average(
             """total, images = 0, 0

@@ -54,6 +54,7 @@ WRONG = {
         (kill("net[10].bias = 100"), "in your line 2"),
         (kill("net[10].bias.data = torch.tensor(100.0)"), "another shape"),
         ("kill = 'net[10].bias'", "Expected a function"),
+        ("kill = d2l.lenet()[10].bias", "Expected a function"),
         ("kill = d2l.lenet()", "That is a network"),
         (kill("return nn.Sequential(d2l.Reshape(), nn.Flatten(), nn.Linear(784, 10))"), "no longer lenet"),
     ],
@@ -99,7 +100,7 @@ WRONG = {
         ("expected, seeds = 0.55, 5", "two cases"),
         ("expected, seeds = 0.6, 5", "two cases"),
         ("expected, seeds = 0.7, 5", "chance of at least one"),
-        ("expected, seeds = 1, 5", "One decimal place"),
+        ("expected, seeds = 1, 5", "one decimal place is asked"),
         ("expected, seeds = 1.2, 5", "twelve rows"),
         ("expected, seeds = 11, 5", "The first number is another one"),
         ("expected, seeds = 1.1, 3", "own number of seeds"),
@@ -165,4 +166,6 @@ def my_lenet():
 
 DOUBLE = relu().replace("nn.Identity())", "nn.Identity()).double()")
 
-RIGHT = {"5.3": [LAZY, KEPT, ANY_ORDER, DOUBLE], "5.4": [LAZY_MODERN, SEEDED]}
+LOG_SOFTMAX = mine("modern.modern_lenet().append(nn.LogSoftmax(dim=1))")
+
+RIGHT = {"5.3": [LAZY, KEPT, ANY_ORDER, DOUBLE], "5.4": [LAZY_MODERN, SEEDED, LOG_SOFTMAX]}

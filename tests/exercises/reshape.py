@@ -81,6 +81,13 @@ WRONG = {
         (PLAIN, "cannot be called as a layer"),
     ],
     "1.4": [
+        (
+            known(ROWS, MAPS, CHANNEL).replace(
+                "if X", "if X.ndim == 2 and len(X) == h:\n            X = X[None]\n        if X"
+            ),
+            "Size([1, 3, 21])",
+        ),
+        (known(ROWS + " and len(X) > 1", MAPS, CHANNEL, SINGLE), "Size([1, 21])"),
         (my_reshape("return X.reshape(-1, 1, h, w)"), "It takes colour pictures"),
         (my_reshape("return X.reshape(1, -1, h, w)"), "batch and the channel axis"),
         (my_reshape("return X.reshape(-1, 1, w, h)"), "height and width have changed"),

@@ -163,13 +163,15 @@ WRONG = {
         (net("broken[-3], broken[-1] = nn.Linear(120, 90), nn.Linear(90, 12)"), "More than one number"),
         (net("broken[-1] = nn.Linear(84, 120)"), "(1, 12), and it gives (1, 120)"),
         (net("broken[-1] = nn.Linear(84, 12)", "complains = True"), "compute the loss"),
-        (net("broken[-1] = nn.Linear(84, 12)", "complains = torch.tensor([False, True])"), "say True or False"),
+        (net("broken[-1] = nn.Linear(84, 12)", "complains = torch.tensor([False, True])"), "say True or False."),
         (net("broken = list(broken)"), "Expected a network"),
+        (net("broken[-1] = nn.Linear(84, 12)", "complains = 'False'"), "without quotation marks"),
         (net("broken[-1].weight = nn.Parameter(torch.rand(12, 84)); broken[-1].bias = None"), "By their own words"),
         (net("broken[-1] = nn.Linear(84, 12, bias=False)"), "A bias is gone"),
         (net("broken[-1] = nn.RNN(84, 12)"), "one tensor, and yours returns a tuple"),
     ],
     "2.3": [
+        (NET32 + "net32 = nn.Sequential(*net32[:-5], nn.Linear(400, 10))\n", "Three linear layers"),
         (but(NET32, ("nn.Conv2d(1, 6", "d2l.Reshape(), nn.Conv2d(1, 6")), "28x28 only"),
         (but(NET32, ("nn.Conv2d(1, 6, kernel_size=5)", "nn.Conv2d(1, 6, kernel_size=5, padding=2)")), "padding in it"),
         (
@@ -200,6 +202,9 @@ WRONG = {
         (but(SHAPES, ("// s + 1", "+ 1")), "stride makes no difference"),
         (but(SHAPES, ("(H + 2 * p - k) // s", "-(-(H + 2 * p - k) // s)")), "over the edge"),
         (but(SHAPES, ("//", "/")), "whole number of rows"),
+        (but(SHAPES, ("(H + 2 * p - k) // s", "round((H + 2 * p - k) / s)")), "over the edge"),
+        (but(SHAPES, ("append((N, C, H, W))", "append((N, C, float(H), W))")), "whole number of rows"),
+        (but(SHAPES, (IF_CONVOLUTION, f"{IF_CONVOLUTION}\n        else:\n            p = 0")), "padding of a pooling"),
         (but(SHAPES, ("W = (W + 2 * p - k) // s", "W = (W + 2 * p - k) / s")), "whole number of columns"),
         (but(SHAPES, ("append((N, C, H, W))", "append(H)")), "for each window, and got"),
         (
@@ -417,6 +422,7 @@ RIGHT = {
     "2.1": ["sides, more = [14, 5], 1190.0", "sides, more = torch.tensor([14, 5]), torch.tensor([1190])"],
     "2.2": [
         net("broken[-1] = nn.Linear(84, 12)", "broken.double()"),
+        net("broken[-1] = nn.Linear(84, 12)", "broken[1] = nn.Conv2d(1, 6, 5, padding='same')"),
         net("broken[3] = broken[6] = nn.AvgPool2d((2, 2), (2, 2))", "broken[-1] = nn.Linear(84, 12)"),
         net("broken[2] = broken[5] = broken[9] = broken[11] = nn.Sigmoid()", "broken[-1] = nn.Linear(84, 12)"),
     ],

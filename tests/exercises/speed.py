@@ -83,7 +83,7 @@ WRONG = {
         (
             "from time import perf_counter\n\n"
             + lying_clock([TEN, READ, "gpu.wait()", "return seconds"]).replace("time.p", "p"),
-            "another clock",
+            "never looks at",
         ),
         (lying_clock([TEN, READ, "gpu.wait()"]), "returns nothing"),
         (lying_clock([TEN, "gpu.wait()", "return 0.001"]), "between two looks"),
@@ -151,8 +151,8 @@ WRONG = {
         (stopwatch(f"import statistics; slow(), fast(); return round(statistics.median({RATIOS}), 2)"), "for rounding"),
         (stopwatch(f"slow(), fast(); sorted({RATIOS})"), "returns nothing"),
         (stopwatch(f"slow(), fast(); return sorted({RATIOS})[rounds // 2]"), "one of them only"),
-        (stopwatch(f"slow(), fast(); return min({RATIOS})").replace("perf_counter", "process_time"), "another clock"),
-        (stopwatch(f"slow(), fast(); return min({RATIOS})").replace("perf_counter", "time"), "another clock"),
+        (stopwatch(f"slow(), fast(); return min({RATIOS})").replace("perf_counter", "process_time"), "never looks at"),
+        (stopwatch(f"slow(), fast(); return min({RATIOS})").replace("perf_counter", "time"), "never looks at"),
         (
             stopwatch(f"slow(), fast(); r = {RATIOS}; return (r[rounds // 2] + r[-1 - rounds // 2]) / 2"),
             "not the median",
@@ -175,6 +175,7 @@ WRONG = {
         (conv_flop("return 2 * places * kh * kw"), "one of the channels below"),
         (conv_flop("return 2 * conv.weight.numel() * height * width"), "that goes in"),
         (conv_flop("return 2 * places * conv.in_channels * kh * kw + places"), "counts the bias"),
+        (conv_flop("return 2 * places * (conv.in_channels * kh * kw + 1)"), "counts the bias"),
         (conv_flop("return 2 * places * conv.in_channels * kh * kw", padding="(0, 0)"), "look at the other arguments"),
         (conv_flop("return 2 * places * conv.in_channels * kh * kh"), "look at the other arguments"),
         (conv_flop("return 2 * places * conv.in_channels * kh * kw", UNPADDED), "look at the other arguments"),

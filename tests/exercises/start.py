@@ -40,6 +40,7 @@ WRONG = {
         ("guess = 0.0", "never looks"),
         ("guess = 0.05", "never looks"),
         ("guess = 10", "divide per cent"),
+        ("guess = -0.1", "to 1 for all."),
         ("guess = float('nan')", "no number at all"),
         ("guess = '0.5'", "without quotation marks"),
     ],

@@ -27,6 +27,7 @@ class Sums:
 """
 
 VALUES = "        values = [v.detach() if torch.is_tensor(v) else v for v in values]\n"
+ADDED = "        self.values = [a + b for a, b in zip(self.values, values)]\n"
 IN_PLACE = """
 class Sums:
     def __init__(self, n):
@@ -189,6 +190,8 @@ WRONG = {
             for read in ("equal(v + 1)", "allclose(v + 1)", "is_nonzero()", "nonzero()", "unique()")
         ),
         (IN_PLACE, "in place"),
+        (but(SUMS, ("v.detach()", "v.detach_()")), "in place"),
+        (but(SUMS, (ADDED, "        self.values += values\n")), "It refuses two values"),
         (but(SUMS, ("return float", "float")), "Reading a sum returns nothing"),
         (but(SUMS, ("return float(self.values[i])", "return str(self.values[i])")), "What reading a sum gives"),
         (but(SUMS, ("return float(self.values[i])", "return self.values")), "What reading a sum gives"),
@@ -266,7 +269,10 @@ WRONG = {
             "Every row adds",
         ),
         (but(CONFUSION, ("return table", "return table / table.sum(dim=1, keepdim=True)")), "Every row adds"),
+        (but(CONFUSION, ("return table", "return table / table.sum(dim=0, keepdim=True)")), "Every column adds"),
         (but(CONFUSION, ("return table", "return table / table.sum()")), "All places add"),
+        (but(CONFUSION, ("return table", "return table * torch.nan")), "place by place"),
+        (but(CONFUSION, ("return table", "return torch.stack([table.sum(0)] * 7)")), "All rows of your table"),
         (but(CONFUSION, (ONE_BY_ONE, ONE_BY_ONE + "            return table\n")), "first batch only"),
         (
             but(CONFUSION, ("for X, y in data_iter:\n", "for X, y in data_iter:\n            table.zero_()\n")),
