@@ -96,7 +96,7 @@ def count_correct(y_hat, y):
     if y_hat.ndim > 1 and y_hat.shape[1] > 1:
         y_hat = y_hat.argmax(dim=1)
     checks.predictions(y_hat, y)
-    return (y_hat == y).sum()
+    return (y_hat.long() == y.long()).sum()
 
 
 def accuracy(y_hat, y):

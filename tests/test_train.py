@@ -181,6 +181,7 @@ def test_adding_does_not_change_what_was_added():
     (torch.randint(0, 3, (20,)), torch.randint(0, 3, (20,))),
     (torch.randint(0, 3, (20,)).float(), torch.randint(0, 3, (20,))),
     (torch.randn(20, 10), torch.randint(0, 10, (20,), dtype=torch.uint8)),
+    (torch.randn(20, 10), torch.randint(0, 10, (20,)).to(torch.uint16)),
     (torch.zeros(0, 10), torch.zeros(0, dtype=torch.int64)),
 ])  # fmt: skip
 def test_accuracy_like_d2ls(book, y_hat, y):
