@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import html
 import math
+import weakref
 
 import torch
 from torch import nn
@@ -46,7 +47,7 @@ def lenet():
 def print_layer_shapes(net, input_shape=(1, 1, 28, 28)):
     """Print a line for each layer of `net`: its name and the shape that comes out of it.
 
-    `input_shape`: a shape, or a tensor that has it. Lazy layers learn their sizes from it.
+    `input_shape`: a shape, or a tensor that has it. Lazy layers learn their sizes from it, and draw their weights.
     Raises ValueError for anything else.
 
     >>> print_layer_shapes(nn.Sequential(nn.Flatten(), nn.Linear(784, 10)))
@@ -106,9 +107,9 @@ def trace_shapes(net, layers, input_shape):
                 "look at the shapes of its parts by themselves"
             )
         X = inputs[0]
-        branches = X is not given and any(X is earlier for earlier in taken)
+        branches = X is not given and any(X is earlier() for earlier in taken)
         seen.append((layer, X.shape, output.shape, branches))
-        taken.append(X)
+        taken.append(weakref.ref(X))  # what nobody needs any more is freed, as in any other run
         given = output
 
     parameter = next(net.parameters(), torch.empty(0))

@@ -224,7 +224,7 @@ def train_modern(
 
 
 def put_channels_last(net):
-    """Lays the kernels of convolutions of pictures out with the channels last; those of volumes stay as they are."""
+    """Lay out parameters with four axes with the channels last; kernels of volumes, with five, stay as they are."""
     for p in net.parameters():
         if p.ndim == 4:
             p.data = p.data.contiguous(memory_format=torch.channels_last)

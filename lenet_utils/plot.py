@@ -201,7 +201,7 @@ def show_images(imgs, num_rows, num_cols, titles=None, scale=1.5, *, cmap="gray"
     from matplotlib import pyplot as plt
 
     figure, axes = plt.subplots(num_rows, num_cols, figsize=(num_cols * scale, num_rows * scale), squeeze=False,
-                                layout="tight")  # fmt: skip
+                                layout="none")  # fmt: skip
     for i, cell in enumerate(axes.flat):
         cell.axis("off")
         if i < len(imgs):
@@ -210,6 +210,7 @@ def show_images(imgs, num_rows, num_cols, titles=None, scale=1.5, *, cmap="gray"
             cell.imshow(image[0] if image.ndim == 3 and image.shape[0] == 1 else image, cmap=cmap)
             if titles is not None and i < len(titles):
                 cell.set_title(titles[i], fontsize=9)
+    figure.tight_layout()
     if alt:
         set_alt(figure, alt)
     return axes.flatten()

@@ -146,6 +146,7 @@ def evaluate_accuracy_gpu(net, data_iter, device=None):
 
 
 def count_impossible(y_hat, y):
+    y = y.long()  # in a byte, 300 classes would be 44
     return ((y < 0) | (y >= y_hat.shape[1])).sum() if y_hat.ndim == 2 and y_hat.shape[1] > 1 else 0
 
 
@@ -189,8 +190,8 @@ def train_ch6(
 ):  # fmt: skip
     """Train `net` with SGD on the cross-entropy loss, test it after every epoch, and return a `History`.
 
-    `init_weights` is applied to every layer: by default the weights of convolutions and linear layers start afresh, and
-    all else goes on from where it is, as in d2l; with None everything does.
+    `init_weights` is applied to every layer: by default the weights of `Conv2d` and `Linear` start afresh, and all else
+    goes on from where it is, as in d2l; with None everything does.
     `animator`: where the curves go, a new `Animator` by default; False draws nothing.
     `fused`: True trains `lenet()` on a CPU by one piece of C, several times as fast, and most networks on an NVIDIA GPU
     by recorded steps; what neither can do goes on without.

@@ -437,6 +437,28 @@ def test_other_networks_are_declined(change, sentence):
         fused.check(net, CPU)
 
 
+class Freezing:
+    """An animator that freezes the weights of `layer` at the end of the first epoch, and keeps them."""
+
+    def __init__(self, layer):
+        self.layer, self.kept = layer, None
+
+    def add(self, x, y):
+        if x >= 1 and self.kept is None:
+            self.layer.requires_grad_(False)
+            self.kept = self.layer.weight.clone()
+
+    def flush(self):
+        pass
+
+
+def test_a_layer_that_is_frozen_on_the_way_stays():
+    net, batches = lenet(), [random_images(4)] * 3
+    freezing = Freezing(net[1])
+    train_ch6(net, batches, batches, 3, 0.5, CPU, animator=freezing, fused=True)
+    assert torch.equal(net[1].weight, freezing.kept)
+
+
 def test_labels_in_a_column_are_not_for_the_kernel():
     images, labels = torch.zeros(6, 28, 28, dtype=torch.uint8), torch.zeros(6, dtype=torch.int64)
     for shape, taken in ((6,), True), ((6, 1), False):

@@ -3,6 +3,7 @@
 import html
 import math
 import re
+import weakref
 
 import pytest
 import torch
@@ -361,6 +362,25 @@ def test_the_field_of_a_branch_is_not_that_behind_the_other_branch(first):
     sides = [row.receptive_field for row in layer_table(Sum(first))]
     one = 3 if isinstance(first, nn.Conv2d) else 1
     assert sides == [one, one + 2, None]
+
+
+class Counting(nn.Module):
+    """A layer that counts how many of all layers' inputs are still there when it runs."""
+
+    def __init__(self, inputs, counts):
+        super().__init__()
+        self.inputs, self.counts = inputs, counts
+
+    def forward(self, X):
+        self.inputs.append(weakref.ref(X))
+        self.counts.append(sum(earlier() is not None for earlier in self.inputs))
+        return X + 1
+
+
+def test_what_layers_have_used_up_is_freed():
+    inputs, counts = [], []
+    layer_table(nn.Sequential(*(Counting(inputs, counts) for _ in range(8))))
+    assert len(counts) == 8 and max(counts) <= 2
 
 
 def test_two_lazy_nets_get_weights_of_their_own():

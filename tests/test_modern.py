@@ -229,12 +229,21 @@ def test_a_layer_that_thaws_on_the_way_learns_as_with_pytorchs_sgd():
     assert torch.allclose(weights(net), weights(twin), atol=1e-6)
 
 
+def test_frozen_parameters_stay_even_with_a_gradient():
+    net = tiny_net()
+    for p in net.parameters():
+        p.requires_grad_(False).grad = torch.ones_like(p)
+    before = weights(net)
+    modern.Nesterov(net.parameters(), 0.1).step()
+    assert torch.equal(weights(net), before)
+
+
 def test_a_net_for_volumes_trains_and_its_kernels_stay_as_they_are():
     net = nn.Sequential(nn.Conv3d(1, 2, 3), nn.Flatten(), nn.Linear(144, 3))
     modern.train_modern(net, [(torch.rand(8, 1, 4, 8, 8), torch.arange(8) % 3)], 1, 0.1)
     assert net[0].weight.is_contiguous()
     net = modern.modern_lenet()
-    modern.put_channels_last(net)
+    modern.train_modern(net, small_batches(), 1, 0.1)
     assert all(p.is_contiguous(memory_format=torch.channels_last) for p in net.parameters() if p.ndim == 4)
 
 

@@ -1188,6 +1188,14 @@ def test_the_picture_is_the_same_whatever_figures_usually_look_like(data, usual)
         assert explore(net, *data)._repr_mimebundle_()["image/png"] == plain
 
 
+def test_the_picture_takes_the_fonts_that_are_set(data, monkeypatch):
+    seen = []
+    monkeypatch.setattr(picture, "can_be_drawn", lambda name: seen.append(matplotlib.rcParams["font.family"]) or True)
+    with matplotlib.rc_context({"font.family": ["serif"]}):
+        explore(nn.Sequential(nn.Flatten(), nn.Linear(784, 10)), *data)
+    assert seen and all(family == ["serif"] for family in seen)
+
+
 def test_names_that_the_font_cannot_write_are_numbers_in_the_picture(recwarn):
     net = nn.Sequential(nn.Flatten(), nn.Linear(784, 2))
     shown = explore(net, torch.rand(3, 1, 28, 28), torch.zeros(3, dtype=torch.int64), names=["T恤", "coat"])

@@ -513,12 +513,22 @@ def test_a_photograph_keeps_its_colours():
     assert len(np.unique(pixels(figure).reshape(-1, 3), axis=0)) > 1000
 
 
+def test_behind_a_photograph_nothing_shines_through():
+    figure = matplotlib.figure.Figure(facecolor=(0, 0, 0, 0.2))
+    figure.subplots().imshow(np.zeros((2, 2, 3)))
+    drawn = Image.open(io.BytesIO(display.png_bytes(figure))).convert("RGBA")
+    assert drawn.getpixel((0, 0)) == (255, 255, 255, 255)
+
+
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("name", ["figure.constrained_layout.use", "figure.autolayout"])
 def test_images_are_shown_whatever_layout_is_usual(name):
     with matplotlib.rc_context({name: True}):
         axes = show_images(torch.rand(4, 28, 28), 2, 2, titles="abcd")
+        axes[0].set_position([0, 0.5, 0.5, 0.5])
+        axes[0].figure.add_axes([0.9, 0.1, 0.05, 0.8])
         display.png_bytes(axes[0].figure)
+    assert axes[0].get_position().bounds == (0, 0.5, 0.5, 0.5), "what the user moves stays there"
 
 
 # Inside a notebook or not

@@ -75,6 +75,13 @@ def test_a_net_can_be_copied_meanwhile():
             assert has_own_forward(twin[3])
 
 
+def test_the_forward_of_another_layer_is_no_layers_usual_one():
+    layer = nn.AvgPool2d(2)
+    assert not has_own_forward(layer)
+    layer.forward = layer.forward
+    assert not has_own_forward(layer) and has_own_forward(copy.copy(layer))  # which computes with the first one
+
+
 def test_what_is_pickled_meanwhile_needs_pytorch_only():
     net = nn.Sequential(nn.Conv2d(1, 6, 5), nn.AvgPool2d(2))
     with quick_layers(net):

@@ -147,6 +147,26 @@ def test_frozen_weights_stay():
     assert torch.equal(net[1].weight, before[0]) and not torch.equal(net[1].bias, before[1])
 
 
+class Switching:
+    """An animator that makes `p` learn, or not, from the end of the first epoch on."""
+
+    def __init__(self, p, learns):
+        self.p, self.learns = p, learns
+
+    def add(self, x, y):
+        if x >= 1:
+            self.p.requires_grad_(self.learns)
+
+
+@pytest.mark.parametrize("learns", [True, False], ids=["thaws", "freezes"])
+def test_a_weight_that_thaws_or_freezes_on_the_way_does_so_as_in_eager_training(learns):
+    eager, played = twins(lenet)
+    for net, run_it in (eager, lambda *given, **more: run(train.train_epoch, *given, **more)), (played, run_recorded):
+        weight = net[1].weight.requires_grad_(not learns)
+        run_it(net, batches(), animator=Switching(weight, learns))
+    assert same(eager, played)
+
+
 # Nobody waits
 
 

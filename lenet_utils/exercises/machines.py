@@ -70,7 +70,7 @@ def misleading_shares(sizes):
     if any(n != n // 1 or n < 1 for n in sizes):
         raise Wrong("Each size has to be a whole number of images, at least one.")
     if sum(sizes) != 256:
-        raise Wrong(f"The two have to share all 256 images, and yours have {sum(sizes):g}.")
+        raise Wrong(f"The two have to share all 256 images, and yours have {sum(sizes):.0f}.")
     if sizes[0] == sizes[1]:
         raise Wrong("With equal shares the plain mean is right.")
     # The say of one image in the plain mean: half of it for each share, divided among the images there.

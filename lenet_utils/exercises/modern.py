@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from ..data import Batches, read_split
 from ..model import lenet
+from ..support import checks
 from ..train import evaluate_accuracy_gpu
 from .ask import expect_number
 from .engine import Wrong, attempt, copied, exercise
@@ -132,7 +133,7 @@ def made_by(make):
         raise Wrong(f"It should return a network, and returns `{name}` itself, which is never called.")
     if not isinstance(net, nn.Module):
         raise Wrong(f"It should return a network, and returns {type(net).__name__}.")
-    if any(map(nn.parameter.is_lazy, net.parameters())):  # their shapes come with the first pictures
+    if checks.is_lazy(net):  # their shapes come with the first pictures
         attempt(net, torch.rand(2, 1, 28, 28), when="For 2 pictures")
     return copied(net)
 

@@ -335,8 +335,8 @@ def confusion_matrix(function):
         raise Wrong(f"With seven classes the table should be (7, 7), whether all of them come or not; yours is "
                     f"{tuple(got.shape)}.")  # fmt: skip
     got = got.double()
-    if truth.unique(dim=0).shape[0] > 1 and got.unique(dim=0).shape[0] == 1:
-        raise Wrong("All rows of your table are the same: are they one list, so that what is counted in one is in all?")
+    if got.any() and len(got.unique(dim=0)) == 1:
+        raise Wrong("All rows of your table are the same. Does each picture count in one row only, that of its label?")
     for kind, message in {
         "transposed": "Rows and columns are exchanged: a row should belong to a label, a column to an answer.",
         "once": "Every pair counts once a batch, however often it comes. `table[labels, answers] += 1` does that: "

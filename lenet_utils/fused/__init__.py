@@ -38,6 +38,8 @@ def fuse(net, lr, device):
 
 def train_epoch(kernel, net, train_iter, optimizer, device, history, animator, stop):
     """As `train.train_epoch`; the step that the kernel takes stands for the `optimizer`'s."""
+    if not all(p.requires_grad for p in kernel.parameters):  # frozen since the training began
+        return train.train_epoch(net, train_iter, optimizer, device, history, animator, stop)
     num_batches = len(train_iter)
     draw_every = train.batches_between_points(num_batches)
     sums = train.Accumulator(4)  # loss x images, correct, images, batches whose loss was a number

@@ -39,12 +39,13 @@ class LivePage:
     """One page with its net and images inside: shows itself in a notebook, and saves itself as one HTML file."""
 
     def __init__(self, net, images, packed):
-        from matplotlib import style
+        from matplotlib import rcParams, style
 
         from .picture import draw_still
 
         self._packed = packed
-        with style.context("default"):  # the page is white, whatever the notebook's other figures are
+        fonts = {f"font.{kind}": rcParams[f"font.{kind}"] for kind in ("family", "sans-serif", "serif")}
+        with style.context(["default", fonts]):  # the page is white, whatever the notebook's other figures are
             figure, self.alt = draw_still(net, images[:1].detach(), packed)
             self._png = display.png_bytes(figure)
 

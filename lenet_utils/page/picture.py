@@ -33,7 +33,7 @@ def draw_still(net, image, packed):
         names = [f"class {i}" for i in range(len(names))]
     names = [name if len(name) <= LETTERS else f"{name[: LETTERS - 1]}…" for name in names]
     places, height = arrange(layers, outputs)
-    figure = Figure(figsize=(WIDTH, height), layout="none")
+    figure = Figure(figsize=(WIDTH, height))
     figure.text(0, 1, headline(names, shares, label), fontsize=11, va="top", parse_math=False)
     figure.text(0, 1 - 1.5 * LINE / height, words()["en"]["network.colours"], fontsize=SMALL, va="top")
     for i, (x, y, wide, high) in places.items():
@@ -94,7 +94,7 @@ def can_be_drawn(text):
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(layout="none")
+    figure = Figure()
     written, renderer = figure.text(0, 0, text, parse_math=False), FigureCanvasAgg(figure).get_renderer()
     with warnings.catch_warnings():
         warnings.simplefilter("error")

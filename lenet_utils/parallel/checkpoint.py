@@ -109,7 +109,7 @@ class Checkpoint:
 def pack(weights, state):
     """The bytes of a safetensors file with `weights` and, in its header, `state` as JSON.
 
-    Raises CheckpointError for what a network's `get_extra_state` adds to its weights.
+    Raises CheckpointError for what is no dense tensor, or of a type that the file cannot hold.
     """
     import safetensors.torch  # slow to import, and only needed here
     import torch

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import types
 
 from . import convolution, pooling
 
@@ -34,4 +35,4 @@ class Way(functools.partial):
 
 def has_own_forward(layer):
     """Whether somebody gave `layer` another forward than that of its class."""
-    return "forward" in vars(layer) and getattr(layer.forward, "__func__", None) is not type(layer).forward
+    return "forward" in vars(layer) and layer.forward != types.MethodType(type(layer).forward, layer)

@@ -115,7 +115,7 @@ class Player:
 
     def __init__(self, net, make_steps, device):
         self.net, self.make_steps, self.device = net, make_steps, device
-        self.steps, self.recordings, self.declined = None, {}, False
+        self.steps, self.recordings, self.learning, self.declined = None, {}, None, False
 
     def ready_for(self, train_iter):
         """Whether there are recordings for the batches `train_iter`; makes them the first time, or says why not."""
@@ -125,7 +125,8 @@ class Player:
             except Declined as reason:
                 print(f"not fused, since {reason}; the training goes on without")
                 self.declined = True
-        return self.steps is not None and self.steps.batches is train_iter
+        recorded = self.steps is not None and self.steps.batches is train_iter
+        return recorded and self.learning == learning(self.net)  # what has thawed since does not learn in a recording
 
     def record(self, train_iter):
         """Raises Declined where that cannot be done."""
@@ -148,7 +149,7 @@ class Player:
         except Exception as problem:  # PyTorch's are RuntimeErrors, Triton's are not
             reason = next(iter(str(problem).strip().splitlines()), type(problem).__name__)
             raise Declined(f"PyTorch cannot record the steps of this network ({reason})") from problem
-        self.steps = steps
+        self.steps, self.learning = steps, learning(self.net)
 
     def record_parts(self, steps, parts):
         """A function that plays it, for every `(size, count)` of `parts`."""
@@ -191,6 +192,10 @@ class Player:
 
     def play(self, size, count):
         self.recordings[size, count]()
+
+
+def learning(net):
+    return [p.requires_grad for p in net.parameters()]
 
 
 def gather_anew(p):

@@ -91,8 +91,8 @@ def module(net):
 def trainable(net):
     module(net)
     if not torch.is_grad_enabled() or torch.is_inference_mode_enabled():
-        mode = "inference_mode" if torch.is_inference_mode_enabled() else "no_grad"
-        raise ValueError(f"expected a place where gradients are computed, got torch.{mode}(): train outside of it")
+        mode = "inference_mode()" if torch.is_inference_mode_enabled() else "no_grad(), or set_grad_enabled(False)"
+        raise ValueError(f"expected a place where gradients are computed, got torch.{mode}: train outside of it")
     if not any(p.requires_grad for p in net.parameters()):
         raise ValueError(
             f"expected a net with parameters to train, got {type(net).__name__} without any "
