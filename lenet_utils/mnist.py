@@ -1,4 +1,7 @@
-"""The digits that LeNet-5 was made for. They do not travel with the course: torchvision fetches them, once."""
+"""The digits that LeNet-5 was made for. They do not travel with the course: torchvision fetches them, once.
+
+They are not under its licence either; as a rule they are given under CC BY-SA 3.0.
+"""
 
 import http.client
 import pathlib

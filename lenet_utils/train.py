@@ -20,7 +20,7 @@ from .support.stop import StopBetweenBatches
 
 
 class Timer:
-    """A stop watch that keeps every time that it took, in seconds, in `times`. It runs from the start."""
+    """A stop watch, as d2l's: it keeps all times that it took, in seconds, in `times`, and runs from the start."""
 
     def __init__(self):
         self.times = []

@@ -34,7 +34,10 @@ def handed_out(request, tmp_path_factory):
 
 def test_every_notebook_is_handed_out(handed_out):
     _, folder = handed_out
-    assert sorted(path.name for path in folder.iterdir()) == [path.name for path in NOTEBOOKS]
+    assert sorted(path.name for path in folder.glob("*.ipynb")) == [path.name for path in NOTEBOOKS]
+    assert "the authors of this course" in (folder / "LICENSE").read_text(encoding="utf-8")
+    assert "Zalando SE" in (folder / "LICENSE-pictures").read_text(encoding="utf-8")
+    assert len(list(folder.iterdir())) == len(NOTEBOOKS) + 2
     assert [path.name for path in folder.parent.iterdir()] == ["for_my_class"]
 
 
@@ -56,7 +59,7 @@ def test_no_solution_is_left_and_nothing_else_is_missing(path, handed_out):
 
 def test_every_link_to_a_page_leads_somewhere(handed_out):
     _, folder = handed_out
-    for path in folder.iterdir():
+    for path in folder.glob("*.ipynb"):
         prose = "".join(source(cell) for cell in read(path)["cells"] if cell["cell_type"] == "markdown")
         targets = re.findall(r"\]\(([^)#:]+)\)", prose)
         assert all((folder / target).is_file() for target in targets), targets
@@ -89,7 +92,7 @@ def test_no_badge_leads_to_the_solutions(tmp_path, monkeypatch):
 
 def test_the_results_of_an_earlier_run_can_be_left_out(tmp_path):
     hand_out.hand_out(tmp_path / "class", clear=True)
-    for path in (tmp_path / "class").iterdir():
+    for path in (tmp_path / "class").glob("*.ipynb"):
         code = [cell for cell in read(path)["cells"] if cell["cell_type"] == "code"]
         assert code and not any(cell["outputs"] or cell["execution_count"] for cell in code)
 
@@ -140,7 +143,7 @@ def test_where_no_folder_can_be_made(tmp_path):
 
 def test_an_empty_folder_will_do(tmp_path):
     hand_out.hand_out(tmp_path)
-    assert len(list(tmp_path.iterdir())) == len(NOTEBOOKS)
+    assert len(list(tmp_path.glob("*.ipynb"))) == len(NOTEBOOKS)
 
 
 def test_all_or_nothing(tmp_path, monkeypatch):

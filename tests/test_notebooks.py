@@ -41,6 +41,7 @@ HISTORY = {
     "2021": "the year of a paper",
     "1312.6034": "the arXiv number of a paper",
     "1603.07285": "the arXiv number of a paper",
+    "1605.01713": "the arXiv number of a paper",
     "1708.07747": "the arXiv number of a paper",
     "8,192": "the images in a batch up to which Goyal et al. (2017) lost no accuracy",
     "20": "MNIST's digits were fitted into 20x20 (LeCun et al. 1998, section III.A)",

@@ -1000,6 +1000,16 @@ def test_no_request_leaves_the_page(browser, saved):
     context.close()
 
 
+def test_a_saved_page_brings_its_licence_and_that_of_the_pictures(net, data):
+    notice = pathlib.Path(WEB / "notice.txt").read_text(encoding="utf-8")
+    licence = (WEB.parents[2] / "LICENSE").read_text(encoding="utf-8").partition("\n\n")[2]
+    theirs = (WEB.parents[1] / "FashionMNIST" / "LICENSE").read_text(encoding="utf-8")
+    owner, _, permission = licence.partition("\n\n")
+    assert owner in notice and "Copyright (c) 2017 Zalando SE" in notice and "Copyright (c) 2017 Zalando SE" in theirs
+    assert notice.endswith(permission) and permission.split() == theirs.split()[-len(permission.split()) :]
+    assert f"<!--\n{notice}-->" in explore(net, *data).html
+
+
 def test_the_modules_use_nothing_that_could_run_or_fetch_text():
     code = "".join(path.read_text(encoding="utf-8") for path in WEB.glob("*.js"))
     code = code.replace('"net.eval()"', "")  # what the page writes for PyTorch

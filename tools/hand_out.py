@@ -4,7 +4,7 @@ With `--nbgrader` the folder becomes a course for nbgrader instead: an assignmen
 solutions stand where nbgrader looks for them, so that `nbgrader generate_assignment 1_reshape` takes them out.
 With `--chinese` the notebooks in Chinese are handed out, with `--clear` without the results of an earlier run.
 Links to notebooks that are handed out as well still lead there; those to other pages of the course become plain words,
-and the badges that open the course elsewhere are left out.
+and the badges that open the course elsewhere are left out. The licences of the course and of the pictures come along.
 The folder has to be new or empty, so nobody's work is overwritten; and it appears whole or not at all.
 """
 
@@ -21,6 +21,8 @@ from launch_links import NOTEBOOK_SPOT
 
 FOLD = re.compile(r"\n*^<details\b[^>]*>.*?</details>\n*", re.DOTALL | re.MULTILINE)
 LINK = re.compile(r"\[([^\[\]]*)\]\(((?:\.\./)*\w[\w/]*\.(?:ipynb|md))\)")  # to another page of the course
+COURSE = NOTEBOOKS.parent
+LICENCES = {"LICENSE": "LICENSE", "LICENSE-pictures": "lenet_utils/FashionMNIST/LICENSE"}
 NBGRADER_CONFIG = """\
 # For nbgrader, made by tools/hand_out.py of the LeNet course.
 c = get_config()  # noqa
@@ -89,7 +91,7 @@ def with_solution(stub, solution):
 
 
 def written(folder, notebooks, nbgrader, clear):
-    """Write the notebooks of a folder into the empty `folder`. Raises ValueError where an exercise is incomplete."""
+    """Write notebooks and licences into the empty `folder`. Raises ValueError where an exercise is incomplete."""
     paths = sorted(notebooks.glob("*.ipynb"))
     for path in paths:
         notebook = without_badges(read(path))
@@ -100,6 +102,8 @@ def written(folder, notebooks, nbgrader, clear):
         notebook = relinked(notebook, [path.name for path in paths], nbgrader)
         notebook = cleared(notebook) if clear else notebook
         write(target, as_text(notebook))
+    for name, path in LICENCES.items():
+        shutil.copyfile(COURSE / path, folder / name)
     if nbgrader:
         (folder / "nbgrader_config.py").write_text(NBGRADER_CONFIG, encoding="utf-8")
 

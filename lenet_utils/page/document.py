@@ -53,6 +53,7 @@ def document(packed, title, still=""):
     if still:
         still = f'<div id="still">{still}<p>{words()[packed["language"]]["picture.only"]}</p></div>'
     parts = {
+        "notice": f"<!--\n{read('notice.txt')}-->\n" if still else "",  # a page in a file travels alone
         "language": packed["language"],
         "title": html.escape(title),
         "policy": policy(script(), read("page.css")),

@@ -6,7 +6,7 @@ import { asMaps, place, size } from "./layers.js";
 const STEPS = 256; // colours on each side of the middle
 const colours = new Uint8ClampedArray(3 * (2 * STEPS + 1));
 
-/** Build the scale from the three colours of the theme; between them it is even to the eye (in OKLab). */
+/** Build the scale from the three colours of the theme; between them it is even to the eye (in OKLab, by B. Ottosson). */
 export function learnColours() {
   const style = getComputedStyle(document.documentElement);
   const [below, middle, above] = ["--below", "--middle", "--above"].map((name) => toLab(style.getPropertyValue(name)));
