@@ -208,11 +208,12 @@ def stop_and_start(hub, page, name):
 
 
 def test_the_course_is_the_one_in_the_image(hub, page):
-    """The learner's folder has notebooks only: `lenet_utils` comes from where postBuild installed it."""
+    """The learner's folder has notebooks and licences only: `lenet_utils` comes from where postBuild installed it."""
     log_in(hub, page, "grace")
     home = hub.homes / "grace" / "lenet"
     found = {path.name for path in home.iterdir()} - {".ipynb_checkpoints"}  # JupyterLab's, soon after a notebook opens
-    assert found == {path.name for path in (hub.course / "notebooks").glob("*.ipynb")}
+    notebooks = {path.name for path in (hub.course / "notebooks").glob("*.ipynb")}
+    assert found == notebooks | {"LICENSE", "LICENSE-pictures"}
     page.evaluate("jupyterapp.commands.execute('notebook:create-new', {kernelName: 'python3'})")
     page.wait_for_function("() => jupyterapp.shell.currentWidget.sessionContext?.session?.kernel?.status == 'idle'")
     page.evaluate(
