@@ -1,7 +1,8 @@
 """Learning by heart: the losses of notebook 5's LeNet with ReLU that sees the same 500 images sixty times.
 
 Beside it the same network, which sees 500 new ones each time. Twelve seeds; after each round, the mean loss on the 500
-images just learned and on 1,000 that are kept apart. Written to results/by_heart.json. Training begins anew each time.
+images just learned and on 1,000 that are kept apart, and of these the share that is answered right. Written to
+results/by_heart.json. Training begins anew each time.
 """
 
 import argparse
@@ -20,18 +21,19 @@ ROUNDS, SIZE = 60, 500
 
 
 def rounds(seed, is_new):
-    """One run: mean losses (own, kept apart) after each round, as two lists for the JSON file."""
+    """One run: mean losses (own, kept apart) and the accuracy after each round, as three lists for the JSON file."""
     images, labels = read_split("train")
     asked = Batches(images[-5000:-4000], labels[-5000:-4000], SIZE)  # as the notebook keeps them apart
     torch.manual_seed(seed)
-    net, losses = plateau.with_activation(d2l.lenet(), nn.ReLU), []
+    net, losses, right = plateau.with_activation(d2l.lenet(), nn.ReLU), [], []
     for i in range(ROUNDS):
         rows = slice(SIZE * i, SIZE * (i + 1)) if is_new else slice(SIZE)
         own = Batches(images[rows], labels[rows], 64, shuffle=True)
         modern.train_modern(net, own, 1, 0.03, momentum=0.9, init_weights=None if i else modern.init_he)
-        losses.append([round(mean_loss(net, own), 3), round(mean_loss(net, asked), 3)])
+        losses.append((round(mean_loss(net, own), 3), round(mean_loss(net, asked), 3)))
+        right.append(round(d2l.evaluate_accuracy_gpu(net, asked), 3))
     own, others = map(list, zip(*losses))
-    return {"seed": seed, "new": is_new, "own": own, "others": others}
+    return {"seed": seed, "new": is_new, "own": own, "others": others, "right": right}
 
 
 @torch.no_grad()

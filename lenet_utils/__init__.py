@@ -6,7 +6,7 @@ from the module that has it.
 """
 
 from .support.importing import no_garbage_collection
-from .support.threads import limit_threads, wait_asleep
+from .support.threads import limit_threads, one_thread_in_forks, wait_asleep
 
 wait_asleep()  # before PyTorch is loaded
 with no_garbage_collection():  # a twelfth of the time that loading PyTorch takes
@@ -38,4 +38,5 @@ def __getattr__(name):
 
 
 limit_threads()  # a container's CPU quota counts, not only the number of its cores
+one_thread_in_forks()
 describe_figures()

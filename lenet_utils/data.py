@@ -47,9 +47,11 @@ class Batches:
     A DataLoader calls a function for every image and collates; here a whole batch is one indexing
     operation, in this process. The images stay bytes until then: 47 MB, where floats take 188.
     The order comes from PyTorch's global random state: `torch.manual_seed` repeats it, on any device.
+    Raises ValueError for images that are no bytes, or in colour, and for another number of labels.
     """
 
     def __init__(self, images, labels, batch_size, shuffle=False, resize=None):
+        checks.images_in_bytes(images, labels)
         self.images, self.labels = images, labels  # uint8 (n, 28, 28), int64 (n,)
         self.batch_size, self.shuffle, self.resize = batch_size, shuffle, resize
 

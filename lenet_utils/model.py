@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import html
+import itertools
 import math
 import weakref
 
@@ -47,6 +48,7 @@ def lenet():
 def print_layer_shapes(net, input_shape=(1, 1, 28, 28)):
     """Print a line for each layer of `net`: its name and the shape that comes out of it.
 
+    Of a container that is not called itself, such as an `nn.ModuleList`, come the layers inside.
     `input_shape`: a shape, or a tensor that has it. Lazy layers learn their sizes from it, and draw their weights.
     Raises ValueError for anything else.
 
@@ -55,8 +57,20 @@ def print_layer_shapes(net, input_shape=(1, 1, 28, 28)):
     Linear output shape: torch.Size([1, 10])
     """
     checks.module(net)
-    for layer, _, out_shape, _ in trace_shapes(net, list(net.children()) or [net], input_shape):
+    layers = list(net.children()) or [net]
+    calls = trace_shapes(net, layers, input_shape)
+    while containers := not_called(layers, calls):  # an nn.ModuleList is none that anybody calls
+        inside = [list(layer.children()) if layer in containers else [layer] for layer in layers]
+        layers = list(dict.fromkeys(itertools.chain(*inside)))
+        calls = trace_shapes(net, layers, input_shape)
+    for layer, _, out_shape, _ in calls:
         print(f"{layer.__class__.__name__} output shape: {out_shape}")
+
+
+def not_called(layers, calls):
+    """Those of `layers` that have layers inside and are not in `calls`."""
+    called = {layer for layer, *_ in calls}
+    return {layer for layer in layers if layer not in called and any(layer.children())}
 
 
 def layer_table(net, input_shape=(1, 1, 28, 28)):
@@ -95,7 +109,8 @@ def trace_shapes(net, layers, input_shape):
     earlier layer has taken, too, and not what the one before it gave.
     The net is left as it was: modes, gradients, running averages, random state. Only lazy layers learn their sizes, and
     what they draw for their weights is drawn from the random state for good: the next net's shall be others.
-    Raises ValueError for one of `layers` that takes or gives something else than a tensor.
+    Raises ValueError for one of `layers` that takes or gives something else than a tensor, and where already the first
+    takes no input of that shape.
     """
     seen, taken, given = [], [], None
 
@@ -117,7 +132,13 @@ def trace_shapes(net, layers, input_shape):
     hooks = [layer.register_forward_hook(note) for layer in layers]
     try:
         with evaluation_mode(net), torch.no_grad(), kept:
-            net(torch.zeros(checks.shape(input_shape), device=parameter.device, dtype=parameter.dtype))
+            X = torch.zeros(checks.shape(input_shape), device=parameter.device, dtype=parameter.dtype)
+            try:
+                net(X)
+            except RuntimeError as error:
+                if seen:
+                    raise  # it tells of a later layer
+                raise checks.another_shape(X, error) from error
     finally:
         for hook in hooks:
             hook.remove()

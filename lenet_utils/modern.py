@@ -248,5 +248,5 @@ def check_recipe(net, train_iter, num_epochs, lr, momentum, weight_decay, label_
     checks.learning_rate(lr)
     parts = {"momentum": momentum, "weight_decay": weight_decay, "label_smoothing": label_smoothing, "average": average}
     for name, part in parts.items():
-        if not isinstance(part, numbers.Real) or not 0 <= part < 1:
+        if isinstance(part, bool) or not isinstance(part, numbers.Real) or not 0 <= part < 1:
             raise ValueError(f"expected {name} to be a fraction from 0 up to, but not, 1, got {part!r}")

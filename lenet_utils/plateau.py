@@ -105,7 +105,7 @@ def first_losses(net, batches, lr, convolutions=1.0):
 
 
 def sharpness(net, X, y, rounds=12):
-    """The largest curvature of the loss on `(X, y)`: the largest eigenvalue of its Hessian, by power iteration.
+    """The largest curvature of the loss on `(X, y)`: the largest eigenvalue of its Hessian, by Lanczos's method.
 
     A small step of gradient descent leads down only while lr times this is below 2; above, it overshoots the valley,
     in the steepest direction, by more each time. Leaves the gradients and the random state as they were.
@@ -113,28 +113,33 @@ def sharpness(net, X, y, rounds=12):
     weights = [p for p in net.parameters() if p.requires_grad]
     with random_state_kept(weights[0].device):  # dropout draws
         loss = F.cross_entropy(net(X), y)
-    gradient = torch.autograd.grad(loss, weights, create_graph=True)
-    found = dominant_curvature(gradient, weights, rounds)
-    if found < 0:  # a ridge is steeper than any valley: lift everything by as much, so that it no longer dominates
-        found += dominant_curvature(gradient, weights, rounds, lift=-found)
-    return found
-
-
-def dominant_curvature(gradient, weights, rounds, lift=0.0):
-    """The eigenvalue of the Hessian that is largest in size, negative ones included, all of them raised by `lift`."""
+    gradient = flat(torch.autograd.grad(loss, weights, create_graph=True))
     with random_state_kept(weights[0].device):
-        direction = [torch.randn_like(p) for p in weights]
+        bent = torch.randn_like(gradient)
+    directions, all_bent = [], []
     for _ in range(rounds):
-        length = math.sqrt(sum(float(d.square().sum()) for d in direction))
-        if length == 0:
-            return 0.0  # nothing bends
-        direction = [d / length for d in direction]
-        slope = sum((g * d).sum() for g, d in zip(gradient, direction))
-        bent = torch.autograd.grad(slope, weights, retain_graph=True)  # the Hessian times the direction
-        bent = [b + lift * d for b, d in zip(bent, direction)]
-        curvature = sum(float((b * d).sum()) for b, d in zip(bent, direction))
-        direction = bent
-    return curvature
+        direction = at_right_angles(bent, directions)
+        if direction is None:
+            break
+        slope = gradient @ direction.to(gradient)
+        bent = flat(torch.autograd.grad(slope, weights, retain_graph=True))  # the Hessian times the direction
+        directions.append(direction)
+        all_bent.append(bent.cpu().double())
+    small = torch.stack(directions) @ torch.stack(all_bent).T  # the Hessian, as far as these directions see it
+    return float(torch.linalg.eigvalsh((small + small.T) / 2)[-1]) if small.isfinite().all() else math.nan
+
+
+def flat(tensors):
+    return torch.cat([tensor.flatten() for tensor in tensors])
+
+
+def at_right_angles(vector, directions):
+    """The part of `vector` that lies in none of `directions`, with length 1; None where next to nothing is left."""
+    vector = vector.detach().cpu().double()
+    left = vector
+    for direction in directions * 2:  # once more, as rounding has left a little
+        left = left - (direction @ left) * direction
+    return left / left.norm() if left.norm() > 1e-6 * vector.norm() else None
 
 
 def signal(net, X):

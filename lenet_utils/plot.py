@@ -195,7 +195,8 @@ def use_svg_display():
 def show_images(imgs, num_rows, num_cols, titles=None, scale=1.5, *, cmap="gray", alt=None):
     """Draw images in a grid; returns its axes, `num_rows * num_cols` of them in one flat array.
 
-    `imgs`: tensors, arrays or PIL images, each `(H, W)`, `(1, H, W)`, or `(H, W, 3)`. `alt` describes the figure.
+    `imgs`: tensors, arrays or PIL images, each `(H, W)`, `(1, H, W)`, `(3, H, W)` or `(H, W, 3)`. `alt` describes the
+    figure.
     """
     import numpy as np
     from matplotlib import pyplot as plt
@@ -207,6 +208,8 @@ def show_images(imgs, num_rows, num_cols, titles=None, scale=1.5, *, cmap="gray"
         if i < len(imgs):
             image = imgs[i].detach().cpu() if torch.is_tensor(imgs[i]) else imgs[i]
             image = np.asarray(image)
+            if image.ndim == 3 and image.shape[0] == 3 and image.shape[2] not in (3, 4):
+                image = image.transpose(1, 2, 0)  # the colours last
             cell.imshow(image[0] if image.ndim == 3 and image.shape[0] == 1 else image, cmap=cmap)
             if titles is not None and i < len(titles):
                 cell.set_title(titles[i], fontsize=9)

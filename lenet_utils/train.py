@@ -1,5 +1,6 @@
 """Training and testing a network, on a GPU where there is one."""
 
+import contextlib
 import copy
 import dataclasses
 import itertools
@@ -238,7 +239,7 @@ def train_ch6(
 
         animator = training_animator(num_epochs)
     try:
-        with StopBetweenBatches() as stop, quick_layers(net), kept_memory(train_iter):
+        with drawn_to_the_end(animator), StopBetweenBatches() as stop, quick_layers(net), kept_memory(train_iter):
             for epoch in range(num_epochs):
                 trained = run_epoch(net, train_iter, optimizer, device, history, animator, stop)
                 test_acc = evaluate(net, test_iter, device)
@@ -253,10 +254,18 @@ def train_ch6(
         raise
     finally:
         net.eval()
-        if animator:
-            animator.flush()
     print(history.summary())
     return history
+
+
+@contextlib.contextmanager
+def drawn_to_the_end(animator):
+    """After it, whatever happens, everything that was added to the curve has been drawn."""
+    try:
+        yield
+    finally:
+        if animator:
+            animator.flush()
 
 
 def train_epoch(net, train_iter, optimizer, device, history, animator, stop):

@@ -168,6 +168,15 @@ def test_under_vmap_pytorchs_way_is_taken(quick_calls, same_everywhere):
     assert not quick_calls and layer.weight.grad is not None
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit:FutureWarning", "ignore:.*torch.jit:DeprecationWarning")
+def test_a_trace_made_during_training_holds_pytorchs_operations(tmp_path):
+    """As by somebody who exports the best network after each epoch."""
+    net, X = lenet(), torch.rand(2, 1, 28, 28)
+    with quick_layers(net):
+        torch.jit.save(torch.jit.trace(net, X), tmp_path / "net.pt")
+    assert torch.equal(torch.jit.load(tmp_path / "net.pt")(X), net(X))
+
+
 @pytest.mark.parametrize("make", LAYERS.values(), ids=LAYERS)
 def test_second_derivatives_are_pytorchs(make, quick_calls, same_everywhere):
     def second(layer):

@@ -365,6 +365,20 @@ def flip_a_bit(packed):
     return packed[:middle] + bytes([packed[middle] ^ 1]) + packed[middle + 1 :]
 
 
+NO_BYTES = {
+    "from 0 to 1": (torch.rand(4, 28, 28), torch.arange(4), "got torch.float32"),
+    "in colour": (torch.zeros(4, 3, 28, 28, dtype=torch.uint8), torch.arange(4), r"\(4, 3, 28, 28\)"),
+    "a label too few": (torch.zeros(4, 28, 28, dtype=torch.uint8), torch.arange(3), "and 3 labels"),
+}
+
+
+@pytest.mark.parametrize(("images", "labels", "got"), NO_BYTES.values(), ids=NO_BYTES)
+def test_batches_are_of_bytes(images, labels, got):
+    """Numbers from 0 to 1 would be divided by 255 once more, and the training would see black."""
+    with pytest.raises(ValueError, match=f"{got}.*DataLoader"):
+        data.Batches(images, labels, 2)
+
+
 DAMAGES = {
     "one bit flipped": flip_a_bit,
     "cut in half": lambda packed: packed[: len(packed) // 2],
@@ -382,7 +396,7 @@ def test_a_damaged_file_is_named_with_the_remedy(tmp_path, monkeypatch, damage):
     with pytest.raises(DataError, match="is damaged") as caught:
         files.read_idx(SMALL)
     assert str(tmp_path / SMALL) in str(caught.value)
-    assert "Delete it" in str(caught.value) and "LENET_DATA" in str(caught.value)
+    assert "in its place" in str(caught.value) and "LENET_DATA" in str(caught.value)
 
 
 @pytest.mark.parametrize("name", NAMES)

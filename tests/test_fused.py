@@ -16,6 +16,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.nn.utils import prune
 
 from lenet_utils import Diverged, fused, lenet, train, train_ch6
 from lenet_utils.data import Batches
@@ -413,6 +414,14 @@ OTHERS = {
     "another width": (lambda net: net.__setitem__(8, nn.Linear(400, 84)), "layer 8 of the network is Linear"),
     "no bias": (lambda net: net.__setitem__(1, nn.Conv2d(1, 6, 5, padding=2, bias=False)), "bias=False"),
     "another padding": (lambda net: setattr(net[1], "padding_mode", "circular"), "layer 1 of the network"),
+    "a pruned layer": (
+        lambda net: prune.random_unstructured(net[4], "weight", 0.5),
+        r"layer 4 of the network is Conv2d\(.*\) with bias, weight_orig and the kernel is for Conv2d\(.*\) there$",
+    ),
+    "a parametrized layer": (
+        lambda net: nn.utils.parametrizations.weight_norm(net[8]),
+        r"layer 8 of the network is ParametrizedLinear\( in_features=400, .* there$",
+    ),
     "a layer more": (lambda net: net.append(nn.Identity()), "the network has 14 layers"),
     "a layer less": (lambda net: net.__delitem__(-1), "the network is Sigmoid|layers"),
     "float64": (lambda net: net.double(), "parameter 1.weight is of type torch.float64"),

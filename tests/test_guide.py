@@ -7,6 +7,11 @@ import subprocess
 import sys
 
 import pytest
+import torch
+from PIL import Image
+
+import lenet_utils as d2l
+from lenet_utils.data import read_split
 
 COURSE = pathlib.Path(__file__).parent.parent
 GUIDE = (COURSE / "notebooks" / "README.md").read_text("utf-8")
@@ -49,6 +54,23 @@ def test_every_notebook_was_measured_and_fits_binder():
     assert all(run["peak_mb"] < GIGABYTE for run in runs)
     assert all(run["together_mb"] < 2 * GIGABYTE for run in runs)  # all processes, with pip's PyTorch; Binder's is half
     assert sum(run["cpu_seconds"] for run in runs) < 30 * 60
+
+
+def test_own_pictures_are_learned_as_the_guide_says(tmp_path, monkeypatch, capsys):
+    """300 enlarged pictures of three kinds, in colour, as somebody might bring them."""
+    images, labels = read_split("train")
+    for kind in (0, 5, 8):
+        (tmp_path / "my_pictures" / str(kind)).mkdir(parents=True)
+        for i, image in enumerate(images[labels == kind][:100]):
+            picture = Image.fromarray(image.numpy()).convert("RGB").resize((64, 64))
+            picture.save(tmp_path / "my_pictures" / str(kind) / f"{i}.png")
+    monkeypatch.chdir(tmp_path)
+    (code,) = [code for code in re.findall(r"```python\n(.*?)```", GUIDE, re.DOTALL) if "my_pictures" in code]
+    names = {}
+    torch.manual_seed(0)
+    exec(code.replace("d2l.explore", "page = d2l.explore"), names)
+    assert d2l.evaluate_accuracy_gpu(names["net"], [(names["X"], names["y"])]) > 0.8
+    assert '"names": ["0", "5", "8"]' in names["page"].html and "training on" in capsys.readouterr().out
 
 
 def test_the_readme_has_the_measured_times():

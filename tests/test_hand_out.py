@@ -66,6 +66,41 @@ def test_every_link_to_a_page_leads_somewhere(handed_out):
         assert len(targets) > 1 or path.stem == "clinic"
 
 
+def run(*arguments):
+    command = [sys.executable, "tools/hand_out.py", *arguments]
+    return subprocess.run(command, cwd=COURSE, capture_output=True, text=True)
+
+
+def test_some_notebooks_are_handed_out_without_links_to_the_others(tmp_path):
+    assert run(tmp_path / "class", "0_start_here", "3_train_on_gpu").returncode == 0
+    assert [path.stem for path in sorted(tmp_path.glob("class/*.ipynb"))] == ["0_start_here", "3_train_on_gpu"]
+    text = "".join(path.read_text("utf-8") for path in tmp_path.glob("class/*.ipynb"))
+    assert set(re.findall(r"\]\((\w+)\.ipynb\)", text)) == {"3_train_on_gpu"}  # from notebook 0
+    refused = run(tmp_path / "none", "3_train", "0_start_here")
+    assert refused.returncode == 1 and "from 0_start_here, 1_reshape, " in refused.stderr
+    assert refused.stderr.count("\n") == 1 and not (tmp_path / "none").exists()
+
+
+def test_pictures_in_texts_come_along(tmp_path, monkeypatch):
+    (tmp_path / "course" / "figures").mkdir(parents=True)
+    (tmp_path / "course" / "figures" / "mine.png").write_bytes(b"a picture")
+    monkeypatch.setattr(hand_out, "NOTEBOOKS", tmp_path / "course")
+    with pytest.raises(ValueError, match="from none"):
+        hand_out.hand_out(tmp_path / "empty")
+    notebook = read(NOTEBOOKS[0])
+    notebook["cells"].append(prose('![a shoe](figures/mine.png "a title") ![far](https://x.test/a.png)'))
+    hand_out.write(tmp_path / "course" / "mine.ipynb", as_text(notebook))
+    hand_out.hand_out(tmp_path / "class")
+    assert (tmp_path / "class" / "figures" / "mine.png").read_bytes() == b"a picture"
+    for missing in ("missing.png", "../course/figures/mine.png"):
+        notebook["cells"].append(prose(f"![a shoe]({missing})"))
+        hand_out.write(tmp_path / "course" / "mine.ipynb", as_text(notebook))
+        with pytest.raises(ValueError, match=f"got {missing}"):
+            hand_out.hand_out(tmp_path / "other")
+        assert not (tmp_path / "other").exists()
+        notebook["cells"].pop()
+
+
 def test_for_nbgrader_links_lead_from_one_assignment_to_the_next():
     notebook = {
         "cells": [prose("[on](2_b.ipynb), [back](1_a.ipynb), [the page](../README.md), [paper](https://a.b/c.md)")]
@@ -101,7 +136,7 @@ def test_the_results_of_an_earlier_run_can_be_left_out(tmp_path):
 def test_marking_again_changes_nothing(path):
     notebook = read(path)
     exercise_cells.mark(notebook)
-    assert as_text(notebook) == path.read_text("utf-8")
+    assert as_text(notebook) == path.read_text("utf-8"), "run tools/exercise_cells.py, then tools/slides.py"
 
 
 def test_what_stands_around_a_fold_stays():

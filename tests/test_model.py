@@ -440,6 +440,39 @@ def test_what_has_no_layers_or_is_no_shape(look, net, shape, message):
         look(net, shape)
 
 
+class InLists(nn.Module):
+    """Containers that nobody calls, in one another; one layer that is called twice, and one never."""
+
+    def __init__(self):
+        super().__init__()
+        self.parts = nn.ModuleList(
+            [nn.ModuleDict({"first": nn.Conv2d(1, 6, 5)}), nn.Sequential(nn.ReLU(), nn.Flatten())]
+        )
+        self.head = nn.Linear(3456, 10)
+        self.twice, self.never = nn.Softmax(1), nn.Sequential(nn.Linear(3, 4))
+
+    def forward(self, X):
+        Z = self.parts[0]["first"](X)
+        return self.twice(self.twice(self.head(self.parts[1][1](self.parts[1][0](Z)))))
+
+
+def test_lists_of_layers_have_lines_for_their_layers(capsys):
+    print_layer_shapes(InLists())
+    lines = [line.partition(" ")[0] for line in capsys.readouterr().out.splitlines()]
+    assert lines == ["Conv2d", "ReLU", "Flatten", "Linear", "Softmax", "Softmax"]
+    assert lines == [row.layer for row in layer_table(InLists())][: len(lines)]
+
+
+@pytest.mark.parametrize("look", [layer_table, print_layer_shapes])
+def test_a_net_for_colours_asks_for_their_shape(look):
+    net = nn.Sequential(nn.Conv2d(3, 4, 5), nn.Flatten(), nn.Linear(4 * 28 * 28, 5))
+    with pytest.raises(ValueError, match=r"input_shape .* e.g. \(1, 3, 32, 32\) .* got \(1, 1, 28, 28\): PyTorch says"):
+        look(net)
+    look(net, (1, 3, 32, 32))
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):  # of a later layer, in PyTorch's words
+        look(net, (1, 3, 28, 28))
+
+
 def test_a_flatten_of_some_axes_has_no_formula():
     (row,) = layer_table(nn.Sequential(nn.Flatten(2)))
     assert (row.shape, row.formula) == ((1, 1, 784), "")

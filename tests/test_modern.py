@@ -357,6 +357,7 @@ def test_a_modern_network_learns():
         ({"lr": -1}, "expected lr"),
         ({"label_smoothing": 1}, "expected label_smoothing to be a fraction from 0 up to, but not, 1, got 1"),
         ({"average": -0.1}, "expected average to be a fraction"),
+        ({"momentum": False}, "expected momentum to be a fraction from 0 up to, but not, 1, got False"),
         ({"momentum": "0.9"}, "expected momentum to be a fraction from 0 up to, but not, 1, got '0.9'"),
         ({"weight_decay": -1}, "expected weight_decay to be a fraction"),
         ({"schedule": "no"}, "expected schedule to be True or False, got 'no'"),

@@ -90,6 +90,50 @@ def close(ours, theirs):
     )
 
 
+def refusal(of, **more):
+    try:
+        fit(of, **more)
+    except ValueError as error:
+        return str(error)
+
+
+def test_a_team_that_was_told_different_things_does_not_wait_for_each_other(tmp_path):
+    said = in_a_team(2, tmp_path / "batches", lambda of: refusal(of, n=52 if of.rank else 31))
+    assert all(
+        "got 4 batches, 2 epochs, rate 0.9; 6 batches, 2 epochs, rate 0.9: hand" in sentence for sentence in said
+    )
+    said = in_a_team(2, tmp_path / "epochs", lambda of: refusal(of, num_epochs=1 + of.rank))
+    assert all("6 batches, 1 epochs, rate 0.9; 6 batches, 2 epochs" in sentence for sentence in said)
+
+
+def loader(of, sampler=None, generator=None):
+    images, labels = data(52, 10).images[:, None] / 255, data(52, 10).labels
+    pairs = torch.utils.data.TensorDataset(images, labels)
+    return torch.utils.data.DataLoader(pairs, 10, sampler=sampler and sampler(pairs), generator=generator)
+
+
+def test_a_distributed_sampler_would_leave_out_images(tmp_path):
+    def train_with_sampler(of):
+        batches = loader(of, torch.utils.data.DistributedSampler)
+        try:
+            resume.train(lenet(), batches, batches, 1, 0.9, CPU, animator=False, team=of)
+        except ValueError as error:
+            return str(error)
+
+    assert all("leave the sampler out" in sentence for sentence in in_a_team(2, tmp_path, train_with_sampler))
+
+
+def test_generators_of_their_own_draw_the_same_order_in_all_processes(tmp_path):
+    def order(of):
+        generator = torch.Generator().manual_seed(of.rank)
+        run = resume.Run(lenet(), loader(of, torch.utils.data.RandomSampler, generator), 0.9, None, team=of)
+        run.team_random_state()
+        return torch.randperm(9, generator=generator).tolist()
+
+    one, other = in_a_team(2, tmp_path, order)
+    assert one == other
+
+
 # The same weights
 
 
@@ -468,6 +512,16 @@ def test_the_processes_are_found_with_and_without_proc(monkeypatch):
         if shutil.which("ps"):
             monkeypatch.setattr(launch.os.path, "exists", lambda path: False)
             assert pairs <= set(launch.processes_and_parents())
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux cuts names there")
+def test_a_stranger_s_name_may_be_cut_in_the_middle_of_a_letter():
+    code = "import ctypes; ctypes.CDLL(None).prctl(15, ('x)' + 8 * chr(252)).encode()); print(); input()"
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        child.stdout.readline()  # it has the name now
+        with pytest.raises(UnicodeDecodeError):
+            pathlib.Path(f"/proc/{child.pid}/stat").read_text("utf-8")
+        assert (child.pid, os.getpid()) in launch.processes_and_parents()
 
 
 def test_each_process_gets_its_share_of_the_cores():

@@ -4,6 +4,7 @@ import contextlib
 import copy
 import itertools
 import json
+import math
 import pathlib
 
 import pytest
@@ -40,13 +41,6 @@ def test_sharpness_is_the_hessian_s_largest_eigenvalue():
     assert all(p.grad is None for p in net.parameters())
 
 
-def test_a_ridge_does_not_hide_the_valley():
-    w = torch.tensor([1.0, 1.0], dtype=torch.double, requires_grad=True)
-    gradient = torch.autograd.grad(1.5 * w[0] ** 2 - 4 * w[1] ** 2, [w], create_graph=True)
-    assert plateau.dominant_curvature(gradient, [w], 100) == pytest.approx(-8)
-    assert plateau.dominant_curvature(gradient, [w], 100, lift=8.0) == pytest.approx(3 + 8)
-
-
 class Saddle(nn.Module):
     """Of two logits, whose loss has the curvatures 2 and, a ridge, -8."""
 
@@ -62,6 +56,43 @@ class Saddle(nn.Module):
 def test_sharpness_is_a_valleys_beside_a_steeper_ridge():
     X, y = torch.zeros(3, 1), torch.zeros(3, dtype=torch.int64)
     assert plateau.sharpness(Saddle(), X, y, rounds=100) == pytest.approx(2)
+
+
+class Bowl(nn.Module):
+    """Of two logits, whose loss has the given curvatures where the weights are zero."""
+
+    def __init__(self, curvatures):
+        super().__init__()
+        self.w = nn.Parameter(torch.zeros(len(curvatures)))
+        self.curvatures = curvatures
+
+    def forward(self, X):
+        logit = -(self.curvatures * self.w**2).sum()
+        return torch.stack([logit, 0 * logit]).expand(len(X), 2)
+
+
+@pytest.mark.parametrize("ridge", [-1.02, -2.0, -0.5])
+def test_twelve_rounds_tell_a_valley_from_a_ridge_of_its_size(ridge):
+    """As in LeNet with batch normalisation; repeated products alone would need a hundred."""
+    curvatures = torch.cat([torch.linspace(-0.2, 0.2, 1000), torch.tensor([1.0, ridge])])
+    X, y = torch.zeros(3, 1), torch.zeros(3, dtype=torch.int64)
+    assert [plateau.sharpness(Bowl(curvatures), X, y) for _ in range(5)] == pytest.approx([1.0] * 5, rel=0.001)
+
+
+def test_a_loss_that_is_no_number_has_no_sharpness():
+    net = Bowl(torch.tensor([1.0, math.nan]))
+    assert math.isnan(plateau.sharpness(net, torch.zeros(3, 1), torch.zeros(3, dtype=torch.int64)))
+
+
+@pytest.mark.parametrize("seed", [0, 3])
+@pytest.mark.parametrize("change", ["as it is", "batch normalisation", "ReLU"])
+def test_the_lab_s_strain_does_not_depend_on_where_the_search_begins(change, seed):
+    images, labels = read_split("train")
+    X, y = next(iter(Batches(images[-5000:], labels[-5000:], 128)))
+    for network in plateau.STARTS:
+        net = plateau.begin(plateau.STARTS[network][change], seed)
+        found = [plateau.sharpness(net, X, y) for _ in range(2)]
+        assert found == pytest.approx([plateau.sharpness(net, X, y, rounds=30)] * 2, rel=0.02)
 
 
 def test_sharpness_leaves_the_random_state_and_finds_nothing_where_nothing_bends():

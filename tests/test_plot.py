@@ -361,6 +361,13 @@ def test_show_images_takes(images):
         assert np.array_equal(shown.get_array(), image.squeeze())
 
 
+def test_show_images_takes_colours_first():
+    """As torchvision's ToTensor gives them."""
+    images = torch.rand(2, 3, 5, 6)
+    for cell, image in zip(show_images(images, 1, 2), images):
+        assert np.array_equal(cell.get_images()[0].get_array(), image.permute(1, 2, 0))
+
+
 def test_show_images_takes_pil_images():
     from PIL import Image
 

@@ -179,6 +179,34 @@ def test_waiting_threads_sleep(python):
     assert python(forget + "import torch; " + code) == "None None"
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing forks here")
+def test_forked_processes_train_where_this_one_has_computed(python):
+    """On Linux, Python before 3.14 forks its pools; OpenMP's threads would be missing there, and be waited for."""
+    code = """
+import concurrent.futures, multiprocessing, sys, torch
+import lenet_utils as d2l
+
+assert torch.get_num_threads() == 2
+train_iter, test_iter = d2l.load_data_fashion_mnist(256)
+train_iter, test_iter = list(train_iter)[:3], list(test_iter)[:1]
+d2l.layer_table(d2l.lenet()), d2l.evaluate_accuracy_gpu(d2l.lenet(), test_iter)
+
+def fit(lr):
+    d2l.train_ch6(d2l.lenet(), train_iter, test_iter, 1, lr, d2l.try_gpu(), animator=False)
+    return torch.get_num_threads()
+
+with concurrent.futures.ProcessPoolExecutor(2, multiprocessing.get_context("fork")) as pool:
+    try:
+        print(*pool.map(fit, (0.1, 0.9), timeout=120))
+    except concurrent.futures.TimeoutError:
+        for process in pool._processes.values():
+            process.kill()
+        raise
+print(torch.get_num_threads())
+"""
+    assert python(code, OMP_NUM_THREADS="2", LENET_DEVICE="cpu").splitlines()[-2:] == ["1 1", "2"]
+
+
 @pytest.fixture
 def one_core(benchmark):
     """The file to write a process's number to, so that it may use one CPU: of a real control group, made here."""

@@ -189,6 +189,12 @@ def test_accuracy_like_d2ls(book, y_hat, y):
     assert type(accuracy(y_hat, y)) is float
 
 
+@pytest.mark.parametrize(("labels", "got"), [([1, 2], "list"), (torch.tensor([1, 2]).numpy(), "ndarray")])
+def test_accuracy_wants_labels_as_a_tensor(labels, got):
+    with pytest.raises(ValueError, match=rf"labels y as a tensor \(N,\), got {got}"):
+        accuracy(torch.rand(2, 10), labels)
+
+
 def test_accuracy_by_hand():
     y_hat = torch.tensor([[0.1, 0.9, 0.0], [0.8, 0.1, 0.1], [0.2, 0.3, 0.5], [0.6, 0.1, 0.3]])
     assert accuracy(y_hat, torch.tensor([1, 0, 2, 2])) == 3.0
@@ -1158,6 +1164,25 @@ def test_an_error_has_the_history_of_the_epochs_before_it(tmp_path, keep):
     assert len(caught.value.history) == 2 == len(caught.value.history.test_acc)
 
 
+@pytest.mark.parametrize("keep", [False, True], ids=["as usual", "with a checkpoint"])
+def test_an_error_has_it_also_where_the_curve_cannot_be_drawn_to_its_end(tmp_path, keep):
+    class Full:
+        points = 0
+
+        def add(self, *_):
+            self.points += 1
+            self.flush()
+
+        def flush(self):
+            if self.points > 8:
+                raise OSError("no space left")
+
+    with pytest.raises(OSError, match="no space left") as caught:
+        batches, checkpoint = make_batches(4, 4, 2), tmp_path if keep else None
+        train_ch6(small_net(), batches, batches, 9, 0.1, CPU, animator=Full(), checkpoint=checkpoint)
+    assert 0 < len(caught.value.history) < 9
+
+
 def test_checkpoint_false_is_none(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert len(fit(checkpoint=False)) == 1 and not list(tmp_path.iterdir())
@@ -1208,6 +1233,11 @@ def test_batches_that_cannot_work_do_not_reach_the_weights(images, labels, messa
         fit(net, [*good, (images, labels)], init_weights=None)
     fit(twin, good, init_weights=None)
     assert same(weights(net), weights(twin))
+
+
+def test_a_data_set_is_no_batches():
+    with pytest.raises(ValueError, match=r"got Tensor and int: .* hand over a DataLoader"):
+        fit(train_iter=[(X[0], 3), (X[1], 4)])
 
 
 @pytest.mark.parametrize("keep", [False, True], ids=["as usual", "with a checkpoint"])

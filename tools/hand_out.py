@@ -1,10 +1,12 @@
 """Write the notebooks without their solutions to a new folder: `uv run tools/hand_out.py ../for_my_class`.
 
+Name notebooks behind the folder, `0_start_here 1_reshape`, and only these are handed out.
 With `--nbgrader` the folder becomes a course for nbgrader instead: an assignment for each notebook, in which the
 solutions stand where nbgrader looks for them, so that `nbgrader generate_assignment 1_reshape` takes them out.
 With `--chinese` the notebooks in Chinese are handed out, with `--clear` without the results of an earlier run.
 Links to notebooks that are handed out as well still lead there; those to other pages of the course become plain words,
-and the badges that open the course elsewhere are left out. The licences of the course and of the pictures come along.
+and the badges that open the course elsewhere are left out. Pictures that a notebook's text shows from a file beside it
+come along, as do the licences of the course and of the data.
 The folder has to be new or empty, so nobody's work is overwritten; and it appears whole or not at all.
 """
 
@@ -21,6 +23,7 @@ from launch_links import NOTEBOOK_SPOT
 
 FOLD = re.compile(r"\n*^<details\b[^>]*>.*?</details>\n*", re.DOTALL | re.MULTILINE)
 LINK = re.compile(r"\[([^\[\]]*)\]\(((?:\.\./)*\w[\w/]*\.(?:ipynb|md))\)")  # to another page of the course
+PICTURE = re.compile(r"!\[[^\]]*\]\(([^():\s]+)(?:\s[^)]*)?\)")  # from a file
 COURSE = NOTEBOOKS.parent
 LICENCES = {"LICENSE": "LICENSE", "LICENSE-pictures": "lenet_utils/FashionMNIST/LICENSE"}
 NBGRADER_CONFIG = """\
@@ -90,9 +93,27 @@ def with_solution(stub, solution):
     return f"{stub}\n### BEGIN SOLUTION\n{solution}\n### END SOLUTION"
 
 
-def written(folder, notebooks, nbgrader, clear):
+def chosen_among(paths, names):
+    """Those of `paths` that `names` names; all of them if it names none. Raises ValueError for a name too many."""
+    known = [path.stem for path in paths]
+    if not paths or not set(names) <= set(known):
+        raise ValueError(f"expected names of notebooks, from {', '.join(known) or 'none'}; got {', '.join(names)}")
+    return [path for path in paths if not names or path.stem in names]
+
+
+def copy_pictures(notebook, beside, to):
+    """Copies what the texts of `notebook` show from files. Raises ValueError where one is missing, or elsewhere."""
+    for cell in notebook["cells"]:
+        for name in PICTURE.findall(source(cell)) if cell["cell_type"] == "markdown" else ():
+            if ".." in pathlib.PurePath(name).parts or not (beside / name).is_file():
+                raise ValueError(f"expected a picture beside its notebook, or in a folder there, got {name}")
+            (to / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(beside / name, to / name)
+
+
+def written(folder, notebooks, nbgrader, clear, names=()):
     """Write notebooks and licences into the empty `folder`. Raises ValueError where an exercise is incomplete."""
-    paths = sorted(notebooks.glob("*.ipynb"))
+    paths = chosen_among(sorted(notebooks.glob("*.ipynb")), names)
     for path in paths:
         notebook = without_badges(read(path))
         exercises(notebook)
@@ -101,6 +122,7 @@ def written(folder, notebooks, nbgrader, clear):
         notebook = for_nbgrader(notebook) if nbgrader else without_folds(notebook)
         notebook = relinked(notebook, [path.name for path in paths], nbgrader)
         notebook = cleared(notebook) if clear else notebook
+        copy_pictures(notebook, path.parent, target.parent)
         write(target, as_text(notebook))
     for name, path in LICENCES.items():
         shutil.copyfile(COURSE / path, folder / name)
@@ -108,8 +130,8 @@ def written(folder, notebooks, nbgrader, clear):
         (folder / "nbgrader_config.py").write_text(NBGRADER_CONFIG, encoding="utf-8")
 
 
-def hand_out(out, nbgrader=False, chinese=False, clear=False):
-    """Make the folder `out`. Raises FileExistsError unless it is new or empty."""
+def hand_out(out, nbgrader=False, chinese=False, clear=False, names=()):
+    """Make the folder `out`, of all notebooks or those of `names`. Raises FileExistsError unless it is new or empty."""
     out = pathlib.Path(out).resolve()
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise FileExistsError(f"expected a new or an empty folder, got {out}, where something is already: name another")
@@ -117,7 +139,7 @@ def hand_out(out, nbgrader=False, chinese=False, clear=False):
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=".handing-out-") as unfinished:
         made = pathlib.Path(unfinished) / "made"
         made.mkdir()
-        written(made, NOTEBOOKS / "zh" if chinese else NOTEBOOKS, nbgrader, clear)
+        written(made, NOTEBOOKS / "zh" if chinese else NOTEBOOKS, nbgrader, clear, names)
         if out.exists():
             out.rmdir()
         shutil.move(made, out)
@@ -126,12 +148,13 @@ def hand_out(out, nbgrader=False, chinese=False, clear=False):
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("folder")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="of a notebook, e.g. 1_reshape; by default all")
     parser.add_argument("--nbgrader", action="store_true", help="make a course for nbgrader, solutions included")
     parser.add_argument("--chinese", action="store_true", help="the notebooks in Chinese")
     parser.add_argument("--clear", action="store_true", help="without the results of an earlier run")
     chosen = parser.parse_args()
     try:
-        hand_out(chosen.folder, chosen.nbgrader, chosen.chinese, chosen.clear)
+        hand_out(chosen.folder, chosen.nbgrader, chosen.chinese, chosen.clear, chosen.names)
     except (OSError, ValueError) as error:
         sys.exit(str(error))
     print("written to", chosen.folder)

@@ -84,7 +84,8 @@ def with_slides(notebook):
     cells, room = [], ROOM
     for cell in itertools.chain.from_iterable(map(split, notebook["cells"])):
         kind = slide_type(cell, room)
-        cells.append({**cell, "metadata": {**cell["metadata"], "slideshow": {"slide_type": kind}}})
+        metadata = {**cell["metadata"], "slideshow": {"slide_type": kind}}
+        cells.append({**cell, "metadata": dict(sorted(metadata.items()))})  # in JupyterLab's order
         if kind in ("slide", "subslide"):
             room = ROOM
         if kind != "skip":

@@ -115,7 +115,7 @@ def compile_into(folder, compiler):
 
 def run(*command):
     """What the compiler prints. Raises Declined with the first line of its complaint."""
-    done = subprocess.run(command, capture_output=True, text=True, errors="replace", stdin=subprocess.DEVNULL)
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", stdin=subprocess.DEVNULL)
     if done.returncode:
         complaint = (done.stderr.strip() or f"exit status {done.returncode}").splitlines()[0]
         raise Declined(f"the compiler {command[0]} fails ({complaint})")

@@ -24,7 +24,7 @@ def check_layers(net):
         del wanted[-2]  # the sigmoid that the study note forgot
     for (name, layer), expected in zip(net._modules.items(), wanted):  # named_children leaves out repeated ones
         if settings(layer) != settings(expected):
-            raise Declined(f"layer {name} of the network is {layer} and the kernel is for {expected} there")
+            raise Declined(f"layer {name} of the network is {said(layer)} and the kernel is for {said(expected)} there")
     if len(net) != len(wanted):
         raise Declined(f"the network has {len(net)} layers and the kernel is for the {len(wanted)} of lenet()")
     for name, module in net.named_modules():
@@ -37,6 +37,13 @@ def check_layers(net):
             raise Declined(f"the kernel is for torch.float32 and the parameter {name} is of type {p.dtype}")
         if not p.requires_grad or p._backward_hooks or getattr(p, "_post_accumulate_grad_hooks", None):
             raise Declined(f"the parameter {name} is {'hooked' if p.requires_grad else 'frozen'}")
+
+
+def said(layer):
+    """A layer as PyTorch writes it, on one line, and what it learns where a pruning, say, has changed that."""
+    names = [name for name, _ in layer.named_parameters()]
+    usual = {"weight", "bias"} >= set(names)
+    return " ".join(str(layer).split()) + ("" if usual else f" with {', '.join(names)}")
 
 
 def lenet_layers():

@@ -47,7 +47,7 @@ class Torchrun:
         command = [*self.command, f"--rdzv-endpoint={self.folder.name}/meeting", *self.program]
         self.running = subprocess.Popen(
             command, env=self.environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT, text=True, start_new_session=True,
+            stderr=subprocess.STDOUT, encoding="utf-8", errors="replace", start_new_session=True,
         )  # fmt: skip
         return self
 
@@ -94,7 +94,8 @@ def processes_and_parents():
     if os.path.exists("/proc/self/stat"):
         for stat in pathlib.Path("/proc").glob("[0-9]*/stat"):
             with contextlib.suppress(OSError):  # it has ended meanwhile
-                yield int(stat.parent.name), int(stat.read_text().rpartition(")")[2].split()[1])
+                # After the name, which may be cut in the middle of a letter.
+                yield int(stat.parent.name), int(stat.read_bytes().rpartition(b")")[2].split()[1])
     else:
-        listed = subprocess.run(["ps", "-eo", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
+        listed = subprocess.run(["ps", "-eo", "pid=,ppid="], capture_output=True, check=True).stdout
         yield from (tuple(map(int, line.split())) for line in listed.splitlines())

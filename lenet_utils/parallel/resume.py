@@ -13,6 +13,7 @@ import random
 import sys
 
 import torch
+from torch.utils.data import DistributedSampler
 
 from ..data import Batches
 from ..quick import quick_layers
@@ -29,6 +30,7 @@ from ..train import (
     count_correct,
     cross_entropy,
     diverged,
+    drawn_to_the_end,
     epoch_means,
     evaluate_accuracy_gpu,
 )
@@ -43,9 +45,11 @@ def train(net, train_iter, test_iter, num_epochs, lr, device, checkpoint=None, *
     Every process of a team is called with the same arguments, and all end with the same weights and history: those of
     one process, up to rounding, unless a layer mixes the images of a batch (batch normalisation sees a share only) or
     draws random numbers for each (dropout).
-    Raises `CheckpointError`, before training begins, where the state cannot be kept or is of another run.
+    Raises `CheckpointError`, before training begins, where the state cannot be kept or is of another run, and
+    ValueError where the processes of a team were told different things.
     """
     team = team or Team(device=device)
+    check_team(team, train_iter, test_iter, num_epochs, lr)
     if checkpoint is not None and not isinstance(checkpoint, Checkpoint):
         checkpoint = Checkpoint(checkpoint)
     found = find(checkpoint, team)
@@ -63,6 +67,24 @@ def train(net, train_iter, test_iter, num_epochs, lr, device, checkpoint=None, *
     say(team, f"training on {device}" + (f" with {team.size} processes" if team.size > 1 else ""))
     say(team, run.where(num_epochs))
     return run.train_until(num_epochs, test_iter, animator if team.rank == 0 else False)
+
+
+def check_team(team, train_iter, test_iter, num_epochs, lr):
+    """Raises ValueError where a team would wait for each other for ever, or leave images out."""
+    if team.size == 1:
+        return
+    told = team.gather((len(train_iter), num_epochs, lr))
+    if any(other != told[0] for other in told):
+        got = "; ".join(f"{batches:.0f} batches, {epochs:.0f} epochs, rate {rate}" for batches, epochs, rate in told)
+        raise ValueError(
+            f"expected every process to have the same batches, epochs and rate, got {got}: hand all images to each, "
+            "since here every batch is divided"
+        )
+    if any(isinstance(each, DistributedSampler) for each in (*samplers(train_iter), *samplers(test_iter))):
+        raise ValueError(
+            "expected all images in every process, got a DistributedSampler's share: leave the sampler out, since here "
+            "every batch is divided"
+        )
 
 
 class Run:
@@ -93,7 +115,12 @@ class Run:
             replay(history, animator)
         try:
             patient = self.team.size > 1
-            with Requests(patient) as asked, quick_layers(self.net), kept_memory(self.train_iter):
+            with (
+                drawn_to_the_end(animator),
+                Requests(patient) as asked,
+                quick_layers(self.net),
+                kept_memory(self.train_iter),
+            ):
                 while len(history) < num_epochs:
                     trained = self.train_epoch(animator, asked)
                     history.add(*trained, self.test(test_iter))
@@ -114,8 +141,6 @@ class Run:
             raise
         finally:
             self.net.eval()  # as in train_ch6
-            if animator:
-                animator.flush()
         say(self.team, history.summary())
         return history
 
@@ -181,8 +206,9 @@ class Run:
     def team_random_state(self):
         """The same random state in every process, so that all draw the same order of the images."""
         if self.team.size > 1:
-            state = self.team.tell(bytes(torch.get_rng_state().numpy()))
-            torch.set_rng_state(torch.frombuffer(bytearray(state), dtype=torch.uint8))
+            for source in (torch.default_generator, *generators(self.train_iter)):
+                state = self.team.tell(bytes(source.get_state().numpy()))
+                source.set_state(torch.frombuffer(bytearray(state), dtype=torch.uint8))
 
     def pause(self, asked, together):
         """Between two batches: save and stop if it is time, or somebody asked for it.
@@ -373,10 +399,14 @@ def say(team, text):
 
 def generators(train_iter):
     """The random generators that a DataLoader may have of its own; the course's batches use PyTorch's global one."""
-    batch_sampler = getattr(train_iter, "batch_sampler", None)
-    samplers = (getattr(train_iter, "sampler", None), batch_sampler, getattr(batch_sampler, "sampler", None))
-    found = [getattr(holder, "generator", None) for holder in (train_iter, *samplers)]
+    found = [getattr(holder, "generator", None) for holder in (train_iter, *samplers(train_iter))]
     return [each for each in found if isinstance(each, torch.Generator)]
+
+
+def samplers(train_iter):
+    """What decides on the order of a DataLoader's images."""
+    batch_sampler = getattr(train_iter, "batch_sampler", None)
+    return getattr(train_iter, "sampler", None), batch_sampler, getattr(batch_sampler, "sampler", None)
 
 
 def random_state(train_iter, device):

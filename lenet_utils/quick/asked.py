@@ -7,7 +7,8 @@ from torch.autograd import forward_ad
 def for_more_than_gradients():
     """Whether a compiler looks on, which has ways of its own; or `torch.func`; or derivatives are computed forward."""
     in_function = getattr(torch._C, "_are_functorch_transforms_active", bool)  # bool() is False
-    return torch.compiler.is_compiling() or in_function() or getattr(forward_ad, "_current_level", -1) >= 0
+    is_compiled = torch.compiler.is_compiling() or torch.jit.is_tracing()
+    return is_compiled or in_function() or getattr(forward_ad, "_current_level", -1) >= 0
 
 
 def for_second_derivatives():

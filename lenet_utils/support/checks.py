@@ -56,6 +56,14 @@ def shape(given):
     return found
 
 
+def another_shape(X, error):
+    """The error where `X` does not even get through a net's first layer."""
+    return ValueError(
+        f"expected an input_shape that the net's first layer takes, e.g. (1, 3, 32, 32) for images in colour, got "
+        f"{tuple(X.shape)}: PyTorch says, {error}"
+    )
+
+
 def class_numbers(labels, num_classes):
     """`labels`, one or several, as a list of ints from 0 to `num_classes` - 1."""
     several = hasattr(labels, "__iter__") and getattr(labels, "ndim", 1) > 0
@@ -212,8 +220,20 @@ def pair(name, batch):
     X, y = batch
     parts = X if isinstance(X, (list, tuple)) else [X]
     if not all(hasattr(part, "to") for part in (*parts, y)):  # what can go to a device: tensors, and what acts as one
-        raise ValueError(f"expected a batch (X, y) of two tensors, got {type(X).__name__} and {type(y).__name__}")
+        raise ValueError(
+            f"expected a batch (X, y) of two tensors, got {type(X).__name__} and {type(y).__name__}: "
+            "where these are one image and its label, hand over a DataLoader of the data set"
+        )
     return batch
+
+
+def images_in_bytes(images, labels):
+    """What `Batches` cuts into batches: images uint8 `(n, H, W)`, and as many labels."""
+    if images.dtype != torch.uint8 or images.ndim != 3 or len(images) != len(labels):
+        raise ValueError(
+            f"expected images of type torch.uint8 and shape (n, H, W), and as many labels, got {images.dtype}, "
+            f"{tuple(images.shape)} and {len(labels)} labels: a DataLoader takes images in colour, or from 0 to 1"
+        )
 
 
 def testable(net, place):
@@ -286,6 +306,8 @@ ONE_OUTPUT = "a net with one output tells no classes apart, so give its last lay
 
 def predictions(y_hat, y):
     """One class number for each label. Without this (N, 1) == (N,) would compare everything with everything."""
+    if not torch.is_tensor(y):
+        raise ValueError(f"expected labels y as a tensor (N,), got {type(y).__name__}: torch.tensor(y) makes one")
     if y_hat.shape != y.shape:
         hint = f": {ONE_OUTPUT}" if y_hat.shape == (*y.shape, 1) else ""
         raise ValueError(f"expected one prediction for each label, got {tuple(y_hat.shape)} for {tuple(y.shape)}{hint}")

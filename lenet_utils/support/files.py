@@ -74,8 +74,8 @@ def read_checked(name):
         raise DataError(f"cannot read {path} ({error.strerror}): check the permissions of the file.") from error
     if hashlib.md5(packed, usedforsecurity=False).hexdigest() != MD5[name]:
         raise DataError(
-            f"{path} is damaged: its {len(packed):,} bytes do not have the published MD5 {MD5[name]}. "
-            "Delete it and run again, or set LENET_DATA to a folder with a good copy."
+            f"{path} is damaged, or not Fashion-MNIST's: its {len(packed):,} bytes do not have the published MD5 "
+            f"{MD5[name]}. Put the published file in its place, or set LENET_DATA to a folder that has it."
         )
     return packed
 

@@ -5,6 +5,7 @@ spends most of that time throttled. PyTorch looks at the cores only, so the cour
 And where many processes share the cores, as in a class, threads that wait by spinning take the time of those that work.
 """
 
+import functools
 import math
 import os
 import pathlib
@@ -18,7 +19,7 @@ def cpu_quota(root="/"):
     since the tightest one counts. `root` is for tests: the folder that `proc` and `sys` lie in.
     """
     try:
-        lines = pathlib.Path(root, "proc/self/cgroup").read_text().splitlines()
+        lines = pathlib.Path(root, "proc/self/cgroup").read_text("utf-8", "surrogateescape").splitlines()
     except OSError:  # not Linux
         return math.inf
     mount = pathlib.Path(root, "sys/fs/cgroup")
@@ -40,10 +41,10 @@ def group_quota(group):
     """The quota of one control group's folder, in CPUs."""
     try:
         if (group / "cpu.max").is_file():
-            allowed, period = (group / "cpu.max").read_text().split()
+            allowed, period = (group / "cpu.max").read_text("ascii").split()
         else:
-            allowed = (group / "cpu.cfs_quota_us").read_text().strip()
-            period = (group / "cpu.cfs_period_us").read_text().strip()
+            allowed = (group / "cpu.cfs_quota_us").read_text("ascii").strip()
+            period = (group / "cpu.cfs_period_us").read_text("ascii").strip()
         return math.inf if allowed in ("max", "-1") else int(allowed) / int(period)
     except (OSError, ValueError, ZeroDivisionError):
         return math.inf
@@ -71,6 +72,18 @@ def limit_threads(root="/"):
     quota = cpu_quota(root)
     if quota < torch.get_num_threads():
         torch.set_num_threads(max(1, math.floor(quota)))
+
+
+def one_thread_in_forks():
+    """Let a process that is forked off this one compute with one thread, as the workers of a DataLoader do.
+
+    With as many as here it would wait for ever, where GCC's OpenMP has computed here already: its threads are not
+    forked along.
+    """
+    import torch
+
+    if hasattr(os, "register_at_fork"):  # not on Windows, where nothing forks
+        os.register_at_fork(after_in_child=functools.partial(torch.set_num_threads, 1))
 
 
 def share_of_cores(processes, root="/"):
