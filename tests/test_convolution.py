@@ -169,6 +169,7 @@ def test_under_vmap_pytorchs_way_is_taken(quick_calls, same_everywhere):
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit:FutureWarning", "ignore:.*torch.jit:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")  # of lenet's question whether the shape is right
 def test_a_trace_made_during_training_holds_pytorchs_operations(tmp_path):
     """As by somebody who exports the best network after each epoch."""
     net, X = lenet(), torch.rand(2, 1, 28, 28)
