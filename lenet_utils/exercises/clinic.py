@@ -74,12 +74,12 @@ def diagnose(letter, fault, loop):
     And where `loop`, the other half of the answer, is no function."""
     named = letter.strip().strip("().").lower() if isinstance(letter, str) else None
     if named not in SYMPTOMS:
-        raise Wrong(f"The diagnosis should be a letter of the list, from 'a' to 'j', and not {letter!r}.")
+        raise Wrong(f"The diagnosis should be a letter of the list, from 'a' to 'j', and not {letter!r:.60}.")
     if named != fault:
         symptoms = SYMPTOMS | FOR_PATIENTS.get(fault, {})
         raise Wrong(f"The diagnosis is not ({named}): {symptoms[named]}. Hold that against the curves.")
     if not callable(loop):
-        raise Wrong(f"The letter is right; the loop should be a function, as it was, and is {loop!r}.")
+        raise Wrong(f"The letter is right; the loop should be a function, as it was, and is {loop!r:.60}.")
 
 
 STILL_ILL = "The fault has the right name, but the loop still has it: "
