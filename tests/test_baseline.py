@@ -1,5 +1,6 @@
 """What the course says of a linear layer and of shuffled pixels is what `benchmarks/baseline.py` measured."""
 
+import itertools
 import json
 import pathlib
 import statistics
@@ -10,6 +11,7 @@ import torch
 RESULTS = pathlib.Path(__file__).parent.parent / "benchmarks" / "results"
 RUNS = json.loads((RESULTS / "baseline.json").read_text())["runs"]
 ALONE = [run for run in RUNS if run["recipe"] == "ten epochs"]
+EXCHANGED = {(r["network"], r["seed"]): r["test_acc"] for r in RUNS if r["recipe"] == "rates exchanged"}
 SHUFFLE = {(r["network"], r["shuffled"], r["seed"]): r["kept_acc"] for r in RUNS if r["recipe"] == "shuffle"}
 SEEDS = range(12)
 
@@ -22,7 +24,8 @@ def baseline(benchmark):
 def test_every_run_is_there_once(baseline):
     assert sorted(run["seed"] for run in ALONE) == list(SEEDS)
     assert SHUFFLE.keys() == {(n, s, seed) for n in baseline.NETWORKS for s in (False, True) for seed in SEEDS}
-    assert len(RUNS) == len(ALONE) + len(SHUFFLE)
+    assert EXCHANGED.keys() == {(network, seed) for network in ("linear layer", "LeNet") for seed in SEEDS}
+    assert len(RUNS) == len(ALONE) + len(EXCHANGED) + len(SHUFFLE)
     assert {run["parameters"] for run in RUNS if run["network"] == "linear layer"} == {7850}
     assert list(baseline.missing(RUNS, len(SEEDS))) == []
     assert len(list(baseline.missing(RUNS[1:], len(SEEDS)))) == 1
@@ -35,6 +38,20 @@ def test_a_linear_layer_ends_as_high_as_lenet_s_best_seeds():
     seeds = json.loads((RESULTS / "seeds.json").read_text())["runs"]
     lenet = [run["test_acc"][-1] for run in seeds if run["variant"] == "lenet"]
     assert min(ends) > statistics.median(lenet) + 0.01 and min(ends) >= max(lenet)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_each_has_the_better_one_of_the_two_rates(seed):
+    """At LeNet's rate the linear layer jumps; at the layer's, LeNet waits, and hasn't caught up after ten epochs."""
+    jumping, (calm,) = EXCHANGED["linear layer", seed], [run["test_acc"] for run in ALONE if run["seed"] == seed]
+    assert unrest(jumping) > 0.02 > unrest(calm) and jumping[-1] < calm[-1]
+    waiting = EXCHANGED["LeNet", seed]
+    assert max(waiting[:2]) < 0.15 and 0.5 < waiting[-1] < 0.7
+
+
+def unrest(accs):
+    """How far the accuracy moves from an epoch to the next, in the median."""
+    return statistics.median(abs(b - a) for a, b in itertools.pairwise(accs))
 
 
 @pytest.mark.parametrize("network", ["linear layer", "two dense layers"])

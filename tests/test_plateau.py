@@ -6,6 +6,7 @@ import itertools
 import json
 import math
 import pathlib
+import statistics
 
 import pytest
 import torch
@@ -93,6 +94,19 @@ def test_the_lab_s_strain_does_not_depend_on_where_the_search_begins(change, see
         net = plateau.begin(plateau.STARTS[network][change], seed)
         found = [plateau.sharpness(net, X, y) for _ in range(2)]
         assert found == pytest.approx([plateau.sharpness(net, X, y, rounds=30)] * 2, rel=0.02)
+
+
+def test_the_benchmarks_page_has_the_kept_strains():
+    benchmarks = pathlib.Path(__file__).parent.parent / "benchmarks"
+    runs = json.loads((benchmarks / "results" / "dead_start.json").read_text())["runs"]
+    rows = (line.strip("|").split(" | ") for line in (benchmarks / "README.md").read_text("utf-8").splitlines())
+    written = {cells[0].strip(): (cells[1], cells[4]) for cells in rows if len(cells) == 7}
+    for change in plateau.STARTS["lenet()"]:
+        strains = [
+            [run["lr_times_sharpness"] for run in runs if (run["network"], run["change"]) == (network, change)]
+            for network in plateau.STARTS
+        ]
+        assert written[change] == tuple(f"{statistics.median(of_seeds):.1f}" for of_seeds in strains)
 
 
 def test_sharpness_leaves_the_random_state_and_finds_nothing_where_nothing_bends():
