@@ -112,7 +112,7 @@ def trace_shapes(net, layers, input_shape):
     Raises ValueError for one of `layers` that takes or gives something else than a tensor, and where already the first
     takes no input of that shape.
     """
-    seen, taken, given = [], [], None
+    seen, taken, given, begun = [], [], None, []
 
     def note(layer, inputs, output):
         nonlocal given
@@ -130,14 +130,16 @@ def trace_shapes(net, layers, input_shape):
     parameter = next(net.parameters(), torch.empty(0))
     kept = contextlib.nullcontext() if checks.is_lazy(net) else random_state_kept(parameter.device)
     hooks = [layer.register_forward_hook(note) for layer in layers]
+    innermost = [layer for layer in net.modules() if not any(layer.children())]
+    hooks += [layer.register_forward_pre_hook(lambda layer, _: begun.append(layer)) for layer in innermost]
     try:
         with evaluation_mode(net), torch.no_grad(), kept:
             X = torch.zeros(checks.shape(input_shape), device=parameter.device, dtype=parameter.dtype)
             try:
                 net(X)
             except RuntimeError as error:
-                if seen:
-                    raise  # it tells of a later layer
+                if len(begun) != 1 or type(error) is not RuntimeError:
+                    raise  # it tells of a later layer, or not of shapes
                 raise checks.another_shape(X, error) from error
     finally:
         for hook in hooks:

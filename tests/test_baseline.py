@@ -21,6 +21,12 @@ def baseline(benchmark):
     return benchmark("baseline")
 
 
+def test_the_rates_are_exchanged(baseline):
+    rates = {case: lr for case, (_, lr) in baseline.ALONE.items()}
+    assert rates.pop(("ten epochs", "linear layer")) == rates["rates exchanged", "LeNet"] == 0.1
+    assert rates["rates exchanged", "linear layer"] == 0.9  # notebook 3's, for LeNet
+
+
 def test_every_run_is_there_once(baseline):
     assert sorted(run["seed"] for run in ALONE) == list(SEEDS)
     assert SHUFFLE.keys() == {(n, s, seed) for n in baseline.NETWORKS for s in (False, True) for seed in SEEDS}

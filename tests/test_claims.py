@@ -117,4 +117,4 @@ def test_pixel_times_gradient_promises_less_than_blackening_does(images):
         falls = (scores - net(broken)).gather(1, answers).squeeze(1)
     promised = values.sum(dim=1)
     assert (falls > 0).float().mean() > 0.95
-    assert not 0.8 < (falls / promised).median() < 1.25
+    assert (falls / promised).median() > 1.25

@@ -368,7 +368,8 @@ def flip_a_bit(packed):
 NO_BYTES = {
     "from 0 to 1": (torch.rand(4, 28, 28), torch.arange(4), "got torch.float32"),
     "in colour": (torch.zeros(4, 3, 28, 28, dtype=torch.uint8), torch.arange(4), r"\(4, 3, 28, 28\)"),
-    "a label too few": (torch.zeros(4, 28, 28, dtype=torch.uint8), torch.arange(3), "and 3 labels"),
+    "a label too few": (torch.zeros(4, 28, 28, dtype=torch.uint8), torch.arange(3), r"and \(3,\)"),
+    "one-hot": (torch.zeros(4, 28, 28, dtype=torch.uint8), torch.zeros(4, 10), r"and \(4, 10\)"),
 }
 
 
@@ -377,6 +378,12 @@ def test_batches_are_of_bytes(images, labels, got):
     """Numbers from 0 to 1 would be divided by 255 once more, and the training would see black."""
     with pytest.raises(ValueError, match=f"{got}.*DataLoader"):
         data.Batches(images, labels, 2)
+
+
+@pytest.mark.parametrize("labels", [None, [0, 1], np.arange(2)])
+def test_batches_are_of_tensors(labels):
+    with pytest.raises(ValueError, match=f"as two tensors, got Tensor and {type(labels).__name__}: torch.from_numpy"):
+        data.Batches(torch.zeros(2, 28, 28, dtype=torch.uint8), labels, 2)
 
 
 DAMAGES = {

@@ -72,7 +72,7 @@ def run(*arguments):
 
 
 def test_some_notebooks_are_handed_out_without_links_to_the_others(tmp_path):
-    assert run(tmp_path / "class", "0_start_here", "3_train_on_gpu").returncode == 0
+    assert run(tmp_path / "class", "0_start_here", "3_train_on_gpu.ipynb").returncode == 0
     assert [path.stem for path in sorted(tmp_path.glob("class/*.ipynb"))] == ["0_start_here", "3_train_on_gpu"]
     text = "".join(path.read_text("utf-8") for path in tmp_path.glob("class/*.ipynb"))
     assert set(re.findall(r"\]\((\w+)\.ipynb\)", text)) == {"3_train_on_gpu"}  # from notebook 0
@@ -83,16 +83,20 @@ def test_some_notebooks_are_handed_out_without_links_to_the_others(tmp_path):
 
 def test_pictures_in_texts_come_along(tmp_path, monkeypatch):
     (tmp_path / "course" / "figures").mkdir(parents=True)
-    (tmp_path / "course" / "figures" / "mine.png").write_bytes(b"a picture")
+    for name in ("figures/mine.png", "my own.png", "third.png"):
+        (tmp_path / "course" / name).write_bytes(b"a picture")
     monkeypatch.setattr(hand_out, "NOTEBOOKS", tmp_path / "course")
-    with pytest.raises(ValueError, match="from none"):
+    with pytest.raises(ValueError, match="there is none"):
         hand_out.hand_out(tmp_path / "empty")
     notebook = read(NOTEBOOKS[0])
-    notebook["cells"].append(prose('![a shoe](figures/mine.png "a title") ![far](https://x.test/a.png)'))
+    text = '![a shoe](figures/mine.png "a title") ![](https://x.test/a.png) ![](//x.test/a.png) ![](attachment:a.png)'
+    text += '\n![two words](my%20own.png)\n<img alt="" src="third.png">\n```\n![an example](none.png)\n```'
+    notebook["cells"].append(prose(text))
     hand_out.write(tmp_path / "course" / "mine.ipynb", as_text(notebook))
     hand_out.hand_out(tmp_path / "class")
-    assert (tmp_path / "class" / "figures" / "mine.png").read_bytes() == b"a picture"
-    for missing in ("missing.png", "../course/figures/mine.png"):
+    for name in ("figures/mine.png", "my own.png", "third.png"):
+        assert (tmp_path / "class" / name).read_bytes() == b"a picture"
+    for missing in ("missing.png", "../course/figures/mine.png", str(tmp_path / "course" / "figures" / "mine.png")):
         notebook["cells"].append(prose(f"![a shoe]({missing})"))
         hand_out.write(tmp_path / "course" / "mine.ipynb", as_text(notebook))
         with pytest.raises(ValueError, match=f"got {missing}"):

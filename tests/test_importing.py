@@ -90,3 +90,18 @@ def test_a_name_of_a_later_notebook_is_said_to_be_in_its_module():
 def test_a_module_is_imported_by_its_name(python):
     code = "from lenet_utils import ladder; import lenet_utils.quick.memory as m; print(ladder.__name__, m.__name__)"
     assert python(code) == "lenet_utils.ladder lenet_utils.quick.memory"
+
+
+def test_no_file_is_read_in_whatever_encoding_the_country_has(python):
+    code = """
+import shutil, torch, warnings
+warnings.filterwarnings("error", category=EncodingWarning, module="lenet_utils")
+import lenet_utils
+from lenet_utils.fused import build
+from lenet_utils.parallel import launch
+print(len(lenet_utils.load_data_fashion_mnist(256)), sum(p.numel() for p in lenet_utils.trained_lenet().parameters()))
+list(launch.processes_and_parents())
+if shutil.which("cc"):
+    build.run("cc", "--version")
+"""
+    assert python(code, PYTHONWARNDEFAULTENCODING="1") == "2 61706"

@@ -463,14 +463,32 @@ def test_lists_of_layers_have_lines_for_their_layers(capsys):
     assert lines == [row.layer for row in layer_table(InLists())][: len(lines)]
 
 
+class InTwoLists(nn.Module):
+    def __init__(self):
+        super().__init__()
+        flat = nn.Flatten()
+        self.some, self.others = nn.ModuleList([flat]), nn.ModuleList([flat, nn.Linear(784, 10)])
+
+    def forward(self, X):
+        return self.others[1](self.some[0](X))
+
+
+def test_a_layer_in_two_lists_has_one_line(capsys):
+    print_layer_shapes(InTwoLists())
+    assert [line.partition(" ")[0] for line in capsys.readouterr().out.splitlines()] == ["Flatten", "Linear"]
+
+
 @pytest.mark.parametrize("look", [layer_table, print_layer_shapes])
 def test_a_net_for_colours_asks_for_their_shape(look):
     net = nn.Sequential(nn.Conv2d(3, 4, 5), nn.Flatten(), nn.Linear(4 * 28 * 28, 5))
     with pytest.raises(ValueError, match=r"input_shape .* e.g. \(1, 3, 32, 32\) .* got \(1, 1, 28, 28\): PyTorch says"):
         look(net)
     look(net, (1, 3, 32, 32))
-    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):  # of a later layer, in PyTorch's words
-        look(net, (1, 3, 28, 28))
+    for later in (net, nn.Sequential(net)):
+        with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):  # of a later layer, in PyTorch's words
+            look(later, (1, 3, 28, 28))
+    with pytest.raises(NotImplementedError):  # nor is a missing forward about shapes
+        look(nn.Sequential(nn.Module()))
 
 
 def test_a_flatten_of_some_axes_has_no_formula():

@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import random
 import re
 import shutil
 import signal
@@ -15,6 +16,7 @@ import traceback
 import types
 import warnings
 
+import numpy as np
 import psutil
 import pytest
 import torch
@@ -72,12 +74,12 @@ def run_one(rank, size, folder, function):
         os._exit(code)
 
 
-def fit(of, n=52, batch_size=10, tests=23, num_epochs=2, net=None, **more):
+def fit(of, n=52, batch_size=10, tests=23, num_epochs=2, lr=0.9, net=None, **more):
     """Train as one of a team; returns weights and history as plain lists."""
     torch.manual_seed(0)
     net = net() if net else lenet()
     history = resume.train(
-        net, data(n, batch_size), data(tests, 8, seed=2, shuffle=False), num_epochs, 0.9, CPU,
+        net, data(n, batch_size), data(tests, 8, seed=2, shuffle=False), num_epochs, lr, CPU,
         init_weights=train.init_xavier, animator=False, team=of, **more,
     )  # fmt: skip
     return {"weights": [p.tolist() for p in net.parameters()], "history": history.rows(), "points": history.points}
@@ -98,12 +100,19 @@ def refusal(of, **more):
 
 
 def test_a_team_that_was_told_different_things_does_not_wait_for_each_other(tmp_path):
-    said = in_a_team(2, tmp_path / "batches", lambda of: refusal(of, n=52 if of.rank else 31))
-    assert all(
-        "got 4 batches, 2 epochs, rate 0.9; 6 batches, 2 epochs, rate 0.9: hand" in sentence for sentence in said
-    )
-    said = in_a_team(2, tmp_path / "epochs", lambda of: refusal(of, num_epochs=1 + of.rank))
-    assert all("6 batches, 1 epochs, rate 0.9; 6 batches, 2 epochs" in sentence for sentence in said)
+    kept = tmp_path / "kept"
+    different = {
+        "same epochs in every process, got 1, 2": lambda of: {"num_epochs": 1 + of.rank},
+        "same batches in every process, got 6, 4": lambda of: {"n": 31 if of.rank else 52},
+        "same images in every process, got 52, 51": lambda of: {"n": 52 - of.rank},
+        "same images for the test in every process, got 23, 22": lambda of: {"tests": 23 - of.rank},
+        "same rate in every process, got 0.9, 0.8": lambda of: {"lr": 0.9 - of.rank / 10},
+        "same checkpoints in every process, got 1, 0": lambda of: {"checkpoint": None if of.rank else kept},
+        "same every in every process, got 0, 3": lambda of: {"checkpoint": Checkpoint(kept, of.rank * 3 or None)},
+    }
+    for number, (expected, more) in enumerate(different.items()):
+        said = in_a_team(2, tmp_path / str(number), lambda of, more=more: refusal(of, **more(of)))
+        assert all(f"expected the {expected}: hand" in sentence for sentence in said)
 
 
 def loader(of, sampler=None, generator=None):
@@ -112,23 +121,27 @@ def loader(of, sampler=None, generator=None):
     return torch.utils.data.DataLoader(pairs, 10, sampler=sampler and sampler(pairs), generator=generator)
 
 
-def test_a_distributed_sampler_would_leave_out_images(tmp_path):
+@pytest.mark.parametrize("which", [0, 1], ids=["training", "test"])
+def test_a_distributed_sampler_would_leave_out_images(tmp_path, which):
     def train_with_sampler(of):
-        batches = loader(of, torch.utils.data.DistributedSampler)
+        batches = [loader(of), loader(of)]
+        batches[which] = loader(of, torch.utils.data.DistributedSampler)
         try:
-            resume.train(lenet(), batches, batches, 1, 0.9, CPU, animator=False, team=of)
+            resume.train(lenet(), *batches, 1, 0.9, CPU, animator=False, team=of)
         except ValueError as error:
             return str(error)
 
     assert all("leave the sampler out" in sentence for sentence in in_a_team(2, tmp_path, train_with_sampler))
 
 
-def test_generators_of_their_own_draw_the_same_order_in_all_processes(tmp_path):
+def test_all_processes_draw_the_same_order_whatever_they_draw_it_from(tmp_path):
     def order(of):
+        torch.manual_seed(of.rank), random.seed(of.rank), np.random.seed(of.rank)
         generator = torch.Generator().manual_seed(of.rank)
         run = resume.Run(lenet(), loader(of, torch.utils.data.RandomSampler, generator), 0.9, None, team=of)
         run.team_random_state()
-        return torch.randperm(9, generator=generator).tolist()
+        drawn = torch.randperm(9).tolist(), torch.randperm(9, generator=generator).tolist()
+        return *drawn, random.sample(range(9), 9), np.random.permutation(9).tolist()
 
     one, other = in_a_team(2, tmp_path, order)
     assert one == other

@@ -368,6 +368,12 @@ def test_show_images_takes_colours_first():
         assert np.array_equal(cell.get_images()[0].get_array(), image.permute(1, 2, 0))
 
 
+def test_show_images_takes_colours_last_in_pictures_three_pixels_high():
+    image = torch.rand(3, 5, 3)
+    (axes,) = show_images([image], 1, 1)
+    assert np.array_equal(axes.get_images()[0].get_array(), image)
+
+
 def test_show_images_takes_pil_images():
     from PIL import Image
 

@@ -197,7 +197,7 @@ def fit(lr):
 
 with concurrent.futures.ProcessPoolExecutor(2, multiprocessing.get_context("fork")) as pool:
     try:
-        print(*pool.map(fit, (0.1, 0.9), timeout=120))
+        print(*pool.map(fit, (0.1, 0.9), timeout=60))
     except concurrent.futures.TimeoutError:
         for process in pool._processes.values():
             process.kill()

@@ -1183,6 +1183,19 @@ def test_an_error_has_it_also_where_the_curve_cannot_be_drawn_to_its_end(tmp_pat
     assert 0 < len(caught.value.history) < 9
 
 
+def test_stop_is_heard_while_the_curve_is_drawn_to_its_end():
+    class Slow:
+        def add(self, *_):
+            pass
+
+        def flush(self):
+            signal.raise_signal(signal.SIGINT)
+
+    batches = make_batches(4)
+    history = train_ch6(small_net(), batches, batches, 1, 0.1, CPU, animator=Slow())
+    assert len(history) == 1 and history.stopped
+
+
 def test_checkpoint_false_is_none(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert len(fit(checkpoint=False)) == 1 and not list(tmp_path.iterdir())

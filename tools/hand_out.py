@@ -16,6 +16,7 @@ import re
 import shutil
 import sys
 import tempfile
+import urllib.parse
 
 from cells import NOTEBOOKS, as_text, read, source, write
 from exercise_cells import exercises
@@ -23,7 +24,9 @@ from launch_links import NOTEBOOK_SPOT
 
 FOLD = re.compile(r"\n*^<details\b[^>]*>.*?</details>\n*", re.DOTALL | re.MULTILINE)
 LINK = re.compile(r"\[([^\[\]]*)\]\(((?:\.\./)*\w[\w/]*\.(?:ipynb|md))\)")  # to another page of the course
-PICTURE = re.compile(r"!\[[^\]]*\]\(([^():\s]+)(?:\s[^)]*)?\)")  # from a file
+FENCE = re.compile(r"^```.*?^```", re.DOTALL | re.MULTILINE)
+PICTURE = re.compile(r"""!\[[^\]]*\]\((?:<([^>]+)>|([^()\s]+))[^()]*\)|<img\b[^>]*\bsrc=["']([^"']+)""")
+ELSEWHERE = re.compile(r"\w+:|//")  # on the web, or in the notebook itself
 COURSE = NOTEBOOKS.parent
 LICENCES = {"LICENSE": "LICENSE", "LICENSE-pictures": "lenet_utils/FashionMNIST/LICENSE"}
 NBGRADER_CONFIG = """\
@@ -95,17 +98,26 @@ def with_solution(stub, solution):
 
 def chosen_among(paths, names):
     """Those of `paths` that `names` names; all of them if it names none. Raises ValueError for a name too many."""
-    known = [path.stem for path in paths]
-    if not paths or not set(names) <= set(known):
-        raise ValueError(f"expected names of notebooks, from {', '.join(known) or 'none'}; got {', '.join(names)}")
+    if not paths:
+        raise ValueError("expected notebooks to hand out, and there is none: take a fresh copy of the course")
+    known, names = [path.stem for path in paths], [name.removesuffix(".ipynb") for name in names]
+    if not set(names) <= set(known):
+        raise ValueError(f"expected names of notebooks, from {', '.join(known)}; got {', '.join(names)}")
     return [path for path in paths if not names or path.stem in names]
 
 
 def copy_pictures(notebook, beside, to):
-    """Copies what the texts of `notebook` show from files. Raises ValueError where one is missing, or elsewhere."""
-    for cell in notebook["cells"]:
-        for name in PICTURE.findall(source(cell)) if cell["cell_type"] == "markdown" else ():
-            if ".." in pathlib.PurePath(name).parts or not (beside / name).is_file():
+    """Copies what the texts of `notebook` show, as `![](file)` or `<img src="file">`, from files.
+
+    Raises ValueError where one is missing, or elsewhere."""
+    texts = [FENCE.sub("", source(cell)) for cell in notebook["cells"] if cell["cell_type"] == "markdown"]
+    for text in texts:
+        for found in PICTURE.finditer(text):
+            name = urllib.parse.unquote(found[1] or found[2] or found[3])
+            if ELSEWHERE.match(name):
+                continue
+            path = pathlib.PurePath(name)
+            if path.is_absolute() or ".." in path.parts or not (beside / path).is_file():
                 raise ValueError(f"expected a picture beside its notebook, or in a folder there, got {name}")
             (to / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(beside / name, to / name)

@@ -7,6 +7,7 @@ middle of an epoch, it saves, and each process of a team computes its share of e
 import base64
 import dataclasses
 import itertools
+import json
 import math
 import platform
 import random
@@ -37,6 +38,8 @@ from ..train import (
 from .checkpoint import Checkpoint, CheckpointError, pack, unpack
 from .team import Team
 
+CPU = torch.device("cpu")
+
 
 def train(net, train_iter, test_iter, num_epochs, lr, device, checkpoint=None, *,
           init_weights=None, animator=None, team=None):  # fmt: skip
@@ -49,9 +52,10 @@ def train(net, train_iter, test_iter, num_epochs, lr, device, checkpoint=None, *
     ValueError where the processes of a team were told different things.
     """
     team = team or Team(device=device)
-    check_team(team, train_iter, test_iter, num_epochs, lr)
     if checkpoint is not None and not isinstance(checkpoint, Checkpoint):
         checkpoint = Checkpoint(checkpoint)
+    keeps = {"checkpoints": checkpoint is not None, "every": getattr(checkpoint, "every", None) or 0}
+    check_team(team, train_iter, test_iter, epochs=num_epochs, rate=lr, **keeps)
     found = find(checkpoint, team)
     if found:
         check_network(net, found, checkpoint)
@@ -69,22 +73,33 @@ def train(net, train_iter, test_iter, num_epochs, lr, device, checkpoint=None, *
     return run.train_until(num_epochs, test_iter, animator if team.rank == 0 else False)
 
 
-def check_team(team, train_iter, test_iter, num_epochs, lr):
-    """Raises ValueError where a team would wait for each other for ever, or leave images out."""
+def check_team(team, train_iter, test_iter, **told):
+    """Raises ValueError where the processes of a team would wait for each other for ever, or leave images out.
+
+    `told`: further numbers that each of them has, and that have to be the same.
+    """
     if team.size == 1:
         return
-    told = team.gather((len(train_iter), num_epochs, lr))
-    if any(other != told[0] for other in told):
-        got = "; ".join(f"{batches:.0f} batches, {epochs:.0f} epochs, rate {rate}" for batches, epochs, rate in told)
-        raise ValueError(
-            f"expected every process to have the same batches, epochs and rate, got {got}: hand all images to each, "
-            "since here every batch is divided"
-        )
+    told["batches"], told["generators"] = len(train_iter), len(generators(train_iter))
+    told["images"], told["images for the test"] = count_images(train_iter), count_images(test_iter)
+    for name, values in zip(told, zip(*team.gather(told.values()))):
+        if len(set(values)) > 1:
+            got = ", ".join(f"{value:g}" for value in values)
+            raise ValueError(
+                f"expected the same {name} in every process, got {got}: hand all images to each, since here every "
+                "batch is divided"
+            )
     if any(isinstance(each, DistributedSampler) for each in (*samplers(train_iter), *samplers(test_iter))):
         raise ValueError(
             "expected all images in every process, got a DistributedSampler's share: leave the sampler out, since here "
             "every batch is divided"
         )
+
+
+def count_images(data_iter):
+    """How many images there are to iterate over; 0 where nobody says so beforehand."""
+    all_of_them = getattr(data_iter, "labels", getattr(data_iter, "dataset", ()))
+    return len(all_of_them) if hasattr(all_of_them, "__len__") else 0
 
 
 class Run:
@@ -206,9 +221,9 @@ class Run:
     def team_random_state(self):
         """The same random state in every process, so that all draw the same order of the images."""
         if self.team.size > 1:
-            for source in (torch.default_generator, *generators(self.train_iter)):
-                state = self.team.tell(bytes(source.get_state().numpy()))
-                source.set_state(torch.frombuffer(bytearray(state), dtype=torch.uint8))
+            state = random_state(self.train_iter, CPU)  # where the order is drawn
+            told = self.team.tell(json.dumps(state).encode())
+            set_random_state(json.loads(told), self.train_iter, CPU)
 
     def pause(self, asked, together):
         """Between two batches: save and stop if it is time, or somebody asked for it.

@@ -228,11 +228,16 @@ def pair(name, batch):
 
 
 def images_in_bytes(images, labels):
-    """What `Batches` cuts into batches: images uint8 `(n, H, W)`, and as many labels."""
-    if images.dtype != torch.uint8 or images.ndim != 3 or len(images) != len(labels):
+    """What `Batches` cuts into batches: images uint8 `(n, H, W)`, and labels `(n,)`."""
+    if not (torch.is_tensor(images) and torch.is_tensor(labels)):
         raise ValueError(
-            f"expected images of type torch.uint8 and shape (n, H, W), and as many labels, got {images.dtype}, "
-            f"{tuple(images.shape)} and {len(labels)} labels: a DataLoader takes images in colour, or from 0 to 1"
+            f"expected images and labels as two tensors, got {type(images).__name__} and {type(labels).__name__}: "
+            "torch.from_numpy makes one of an array"
+        )
+    if images.dtype != torch.uint8 or images.ndim != 3 or labels.shape != images.shape[:1]:
+        raise ValueError(
+            f"expected images of type torch.uint8 and shape (n, H, W), and labels (n,), got {images.dtype}, "
+            f"{tuple(images.shape)} and {tuple(labels.shape)}: a DataLoader takes images in colour, or from 0 to 1"
         )
 
 
