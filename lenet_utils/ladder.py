@@ -60,8 +60,9 @@ def time_layers(net, X, rounds=5):
     layers, learns = {}, False
     for i, layer in enumerate(net):
         X = X.detach().requires_grad_(learns)  # behind the first layer that learns: the pixels need no gradient
-        layers[f"{i} {type(layer).__name__}"] = functools.partial(forward_and_backward, layer, X)
-        X, learns = layer(X), learns or any(p.requires_grad for p in layer.parameters())
+        out = layer(X)
+        layers[f"{i} {type(layer).__name__}"] = functools.partial(forward_and_backward, layer, X, torch.ones_like(out))
+        X, learns = out, learns or any(p.requires_grad for p in layer.parameters())
     with gradients_kept(net):
         return {name: statistics.median(seconds) for name, seconds in race(layers, rounds).items()}
 
@@ -79,10 +80,11 @@ def gradients_kept(net):
             p.grad = gradient
 
 
-def forward_and_backward(layer, X):
+def forward_and_backward(layer, X, gradient):
+    X.grad = None  # in a real step, too, there is nothing to add a map's gradient to
     out = layer(X)
     if out.requires_grad:
-        out.backward(torch.ones_like(out))
+        out.backward(gradient)
 
 
 class ToyGPU:
@@ -129,8 +131,8 @@ def rung(batches, *, wait=False, quick=False, channels_last=False, bfloat16=Fals
 
     `wait`: read the loss of every batch. `quick`: the layers take the quick ways that `train_ch6` has for them.
     `channels_last`: that layout in memory, and PyTorch's optimiser with one call for all parameters. `bfloat16`:
-    forward with 16-bit numbers. `compiled`: by `torch.compile`; a text names its mode. `device`: of the network;
-    batches from elsewhere travel.
+    forward, and so backward, with 16-bit numbers. `compiled`: by `torch.compile`; a text names its mode. `device`: of
+    the network; batches from elsewhere travel.
     """
     net = fresh_lenet().to(device)
     optimizer = train.SGD(net.parameters(), lr)
@@ -320,7 +322,7 @@ def draw_ladder(speeds, limit, title):
     _, axes = plt.subplots(figsize=(7.2, 0.9 + 0.4 * len(speeds)), layout="constrained")
     bars = axes.barh(list(speeds), list(speeds.values()), color=STYLES[0]["color"])
     axes.bar_label(bars, fmt="{:,.0f}", padding=3)
-    axes.axvline(limit, label=f"all arithmetic at full speed: {limit:,.0f}", **STYLES[1])
+    axes.axvline(limit, label=f"all multiply-adds at full speed: {limit:,.0f}", **STYLES[1])
     axes.invert_yaxis()
     axes.set(xlabel="images a second while training", title=title)
     axes.xaxis.set_major_formatter("{x:,.0f}")

@@ -471,7 +471,7 @@ def test_a_layer_that_is_frozen_on_the_way_stays():
 def test_labels_in_a_column_are_not_for_the_kernel():
     images, labels = torch.zeros(6, 28, 28, dtype=torch.uint8), torch.zeros(6, dtype=torch.int64)
     for shape, taken in ((6,), True), ((6, 1), False):
-        train_iter = Batches(images, labels.reshape(shape), 3)
+        train_iter = Batches(images, labels, 3).but(labels=labels.reshape(shape))
         assert (fused.as_pixels(train_iter) is not train_iter) == taken
 
 

@@ -176,7 +176,7 @@ def test_what_the_kernels_cannot_do_is_declined_by_name():
     with pytest.raises(Declined, match=r"8\.weight has strides"):
         KernelSteps(gaps, 0.9, Batches(images, labels, 2))
     with pytest.raises(Declined, match="images are torch"):
-        KernelSteps(lenet(), 0.9, Batches(images / 255, labels, 2))
+        KernelSteps(lenet(), 0.9, Batches(images, labels, 2).but(images=images / 255))
     with pytest.raises(Declined, match=r"torch.uint8 \(3, 28, 28\), scaled to 32"):
         KernelSteps(lenet(), 0.9, Batches(images, labels, 2, resize=32))
     with pytest.raises(ValueError, match="expected labels from 0 to 9"):

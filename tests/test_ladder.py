@@ -165,13 +165,17 @@ def test_layers_are_timed_in_any_network(monkeypatch):
     monkeypatch.setattr(ladder, "race", lambda ways, rounds: timed.extend(w.args for w in ways.values()) or {})
     net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Sigmoid(), nn.Flatten(), nn.Linear(98, 2))
     ladder.time_layers(net, torch.rand(2, 1, 9, 9))
-    assert [X.requires_grad for _, X in timed] == [False, True, True, True]
+    assert [X.requires_grad for _, X, _ in timed] == [False, True, True, True]
     gradients = [torch.ones_like(p) for p in net.parameters()]
     for p, gradient in zip(net.parameters(), gradients):
         p.grad = gradient.clone()
     with ladder.gradients_kept(net):
-        for layer, X in timed:
-            ladder.forward_and_backward(layer, X)
+        for layer, X, gradient in timed * 2:
+            ladder.forward_and_backward(layer, X, gradient)
+            assert X.grad is None or X.grad.shape == X.shape
+        once = timed[-1][1].grad.clone()
+        ladder.forward_and_backward(*timed[-1])
+        assert torch.equal(timed[-1][1].grad, once)  # not added to
     assert all(torch.equal(p.grad, gradient) for p, gradient in zip(net.parameters(), gradients))
 
 

@@ -154,7 +154,7 @@ def test_a_run_that_is_kept_keeps_its_memory_too(library, tmp_path):
         (batches(257), True),
         (batches(32, resize=96), True),
         (batches(32, resize=[96]), True),
-        (Batches(torch.zeros(1, 96, 96), torch.zeros(1, dtype=torch.int64), 32), True),
+        (Batches(torch.zeros(1, 96, 96, dtype=torch.uint8), torch.zeros(1, dtype=torch.int64), 32), True),
         (batches(3, resize=(224, 224)), False),
         (batches(4, resize=(224, 225)), True),
         (torch.utils.data.DataLoader(range(9), batch_size=512), True),

@@ -54,7 +54,7 @@ def draw(axes, machine, counts, batch, size):
     one = machine.images_per_second(1, batch, size)
     strong = [machine.images_per_second(p, batch, size) for p in counts]
     weak = [machine.images_per_second(p, p * batch, size) for p in counts]
-    axes.plot(counts, [p * one for p in counts], color="gray", linestyle=":", label="if nothing had to be said")
+    axes.plot(counts, [p * one for p in counts], color="gray", linestyle=":", label="so many times one")
     axes.plot(counts, weak, label=f"a batch of {batch} for each", markersize=4, **STYLES[2])
     axes.plot(counts, strong, label=f"a batch of {batch} for all", markersize=4, **STYLES[3])
     axes.set(xscale="log", yscale="log", xlabel="devices", ylabel="images a second")
