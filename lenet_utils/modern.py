@@ -227,7 +227,8 @@ def put_channels_last(net):
     """Lay out parameters with four axes with the channels last; kernels of volumes, with five, stay as they are."""
     for p in net.parameters():
         if p.ndim == 4:
-            p.data = p.data.contiguous(memory_format=torch.channels_last)
+            # Not `contiguous`, which leaves kernels for one channel alone, and then PyTorch takes a slower way.
+            p.data = p.data.to(memory_format=torch.channels_last)
 
 
 def use_mean(net, mean_net, train_iter, device, got):

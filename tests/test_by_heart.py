@@ -20,12 +20,12 @@ def test_there_are_twelve_seeds_of_both_with_sixty_rounds():
 def test_only_what_comes_again_is_learned_by_heart(same, new):
     """With the slack that the notebook's own assertions have, and some more.
 
-    The last round by itself is a matter of luck: each sum's last bit, which no seed decides on, moves it.
+    A single round leaves much to luck, so the means of the last five are compared as well.
     """
     turn = same["others"].index(min(same["others"])) + 1
     assert 15 <= turn <= 45 and 0.5 < min(same["others"]) < 0.7  # "about the middle", "about 0.6"
     assert same["own"][-1] < 0.45 and same["others"][-1] > 1.2 * min(same["others"])
-    assert new["others"][-1] - new["own"][-1] < 0.1
+    assert new["others"][-1] - new["own"][-1] < 0.1 and new["others"][-1] < same["others"][-1] - 0.15
     assert statistics.mean(new["others"][-5:]) < statistics.mean(same["others"][-5:]) - 0.2
 
 

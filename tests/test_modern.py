@@ -238,6 +238,14 @@ def test_frozen_parameters_stay_even_with_a_gradient():
     assert torch.equal(weights(net), before)
 
 
+def test_kernels_for_one_channel_are_laid_out_as_pytorch_would():
+    """Either layout is theirs in the same memory; which strides they have decides how the whole network computes."""
+    ours, theirs = modern.modern_lenet(), modern.modern_lenet().to(memory_format=torch.channels_last)
+    modern.put_channels_last(ours)
+    assert [p.stride() for p in ours.parameters()] == [p.stride() for p in theirs.parameters()]
+    assert ours[1].weight.shape[1] == 1 and ours[1].weight.stride() != nn.Conv2d(1, 16, 3).weight.stride()
+
+
 def test_a_net_for_volumes_trains_and_its_kernels_stay_as_they_are():
     net = nn.Sequential(nn.Conv3d(1, 2, 3), nn.Flatten(), nn.Linear(144, 3))
     modern.train_modern(net, [(torch.rand(8, 1, 4, 8, 8), torch.arange(8) % 3)], 1, 0.1)
