@@ -142,7 +142,7 @@ def table(results):
 
 
 def draw(results):
-    """The second column of the table, the quickest on top."""
+    """Images a second, all told, from the table, the quickest on top."""
     from matplotlib.figure import Figure
 
     from lenet_utils.plot import STYLES

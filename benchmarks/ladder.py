@@ -1,7 +1,7 @@
 """The rungs of notebook 6, one after the other: images a second while training on all 60,000, in turns, medians.
 
-d2l runs with its own loader in four worker processes; "compiled" is measured twice, with what torch.compile kept from
-earlier runs thrown away (cold) and with it. The notebook shows the numbers that are kept here for what it does not run.
+"d2l" and "one by one" load with four worker processes; the first batch of "compiled" is timed with an empty cache of
+torch.compile, as in a first run. The notebook shows the numbers that are kept here for what it does not run.
 """
 
 import argparse

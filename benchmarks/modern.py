@@ -1,8 +1,8 @@
 """From LeNet to 93 %: one change at a time, the recipe within LeNet's number of parameters, and the fastest to 90 %.
 
 `--ladder` adds one change a row to the course's LeNet and trains each with several seeds. `--rates` chooses the
-learning rates of its rows, `--choices` the network and the augmentation of `--target`, which trains the modern
-network and tests it once. `--fast` does so in seconds. `--seconds` trains one epoch of each row, by turns, on a machine
+learning rates of its rows, `--choices` what `--target` and `--fast` are made of. `--target` trains the modern
+network and tests it once; `--fast` does so in seconds. `--seconds` trains one epoch of each row, by turns, on a machine
 that should have nothing else to do; the seconds of the long runs are true only where they were alone.
 Each choice is made on 5,000 held-out training images; a run looks at the test images once, when it is over.
 A finished run is written to results/ at once; started again, the script goes on with the runs that are missing.

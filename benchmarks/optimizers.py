@@ -1,6 +1,6 @@
 """SGD, momentum and Adam over learning rates from far too small to far too large, on networks of notebook 5's lab.
 
-Two recipes. "steps": the lab's 300 batches of 64, each image once, three networks, every optimizer with every rate,
+Two recipes. "steps": the lab's 300 batches of 64, each image once, three networks, every optimiser with every rate,
 several seeds, tested on the 5,000 training images that the lab keeps apart. "epochs": five epochs on 55,000 images in
 batches of 256, with a learning rate that rises from 0 and falls to 0 again; three networks, momentum and Adam, each
 with four rates; tested on the other 5,000 after the last epoch. Never on the test images. Written to

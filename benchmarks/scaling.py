@@ -1,4 +1,4 @@
-"""Training by one and by two processes, and what the model of `lenet_utils/parallel/scaling.py` says: `scaling.py`.
+"""Training by one and by two processes, and what the model of `lenet_utils/parallel/scaling.py` says.
 
 Each process has one thread, so that two of them have twice the cores. Rounds take turns; medians are kept. The model
 gets its four numbers from one process (at two batch sizes) and from bare all-reduces; what two processes do

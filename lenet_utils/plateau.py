@@ -46,7 +46,7 @@ def with_batch_norm(net):
 
 @dataclasses.dataclass(frozen=True)
 class Start:
-    """A network and the two things that decide its first steps: the learning rate and the weights' first size."""
+    """A network and what decides its first steps: the size of its first weights, and the learning rates."""
 
     make: object  # a function of nothing that returns the network
     lr: float = 0.9  # the note's
@@ -55,7 +55,7 @@ class Start:
 
 
 def changed(base):
-    """The starts of the lab for the network that `base()` makes, by name: as it is, and with one thing changed."""
+    """The lab's starts for the network that `base()` makes, by name: as it is, and with one or two things changed."""
     return {
         "as it is": Start(base),
         "learning rate 0.2": Start(base, lr=0.2),

@@ -109,7 +109,7 @@ def each_step_by_its_own_gradient(diagnosis, epoch):
 def complain_about_steps(used, learned, n):
     """Raises Wrong unless each gradient that a step used, in two epochs of `n` batches, is that of its own batch."""
     if len(used) != 2 * n:
-        raise Wrong(f"The optimizer should take one step a batch, {n} an epoch; yours takes {len(used) / 2:g}.")
+        raise Wrong(f"The optimiser should take one step a batch, {n} an epoch; yours takes {len(used) / 2:g}.")
     if any(gradient is None for gradient in used):
         raise Wrong(
             "At the step there is no gradient: it was not computed yet, or it was thrown away before it was used."

@@ -192,7 +192,8 @@ def pass_on(lists, r, part, add):
 @exercise(
     "7.5",
     hints=(
-        "The cell above that starts two processes needs one number changed. And `lines` can be made a list.",
+        "The first cell above that starts two processes shows how; the processes, the images and the epochs are other "
+        "numbers here. And `lines` can be made a list.",
         "`launch.Torchrun` takes 3 and the options `--images`, `--epochs` and, as three processes seldom have three "
         "GPUs, `--device=cpu`. Inside the `with`, `list(lines)` keeps what is printed.",
     ),

@@ -222,8 +222,8 @@ def reference(net, X, activations, pools):
 @exercise(
     "5.4",
     hints=(
-        "You need no new idea, only the right ones of the table above. ReLU alone isn't quick enough: which row bears "
-        "a learning rate three times that of the row before?",
+        "You need no new idea, only the right ones of the ladder's table. ReLU alone isn't quick enough: which of its "
+        "rows bears a learning rate three times that of the row before?",
         "Take the layers of lenet(), with ReLU, and put a normalisation of the batch in front of every activation. "
         "It has parameters of its own: make a linear layer a little narrower to pay for them.",
     ),

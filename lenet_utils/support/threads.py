@@ -54,9 +54,9 @@ def wait_asleep():
     """Let threads that wait for work sleep soon, unless the user chose otherwise. Too late once PyTorch is loaded.
 
     By default they spin for milliseconds, each on a core of its own. Beside one busy process on two cores, that
-    made a training run up to ten times slower. Going to sleep at once has its price, too: a thread has to be
+    made a training run 13 to 18 times slower. Going to sleep at once has its price, too: a thread has to be
     woken for every operation. To look some thousand times first bridges most of the short gaps, and costs a training
-    beside a busy process about a fifth of its speed: `benchmarks/waiting.py` measures it.
+    beside a busy process about a sixth of its speed: `benchmarks/waiting.py` measures it.
     """
     if "torch" not in sys.modules and "OMP_WAIT_POLICY" not in os.environ:
         os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
