@@ -17,6 +17,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 import torch
 
 import lenet_utils
+from lenet_utils import train
 
 PACKAGE = pathlib.Path(lenet_utils.__file__).parent
 COURSE = pathlib.Path(__file__).parent.parent
@@ -47,6 +48,34 @@ def book():
     return module
 
 
+class Clock:
+    """In the place of the module `time`: it stands still, but for the seconds that `slow` batches take."""
+
+    def __init__(self):
+        self.now = 0.0
+
+    def perf_counter(self):
+        return self.now
+
+    def slow(self, batches, seconds):
+        clock = self
+
+        class Slow(list):
+            def __iter__(self):
+                for batch in super().__iter__():
+                    clock.now += seconds
+                    yield batch
+
+        return Slow(batches)
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """What the training's timers read."""
+    monkeypatch.setattr(train, "time", Clock())
+    return train.time
+
+
 @pytest.fixture
 def python(tmp_path):
     """A function that runs code in a fresh Python process, in an empty folder, and returns what it printed."""
@@ -75,7 +104,8 @@ def benchmark(monkeypatch):
         spec = importlib.util.spec_from_file_location(f"benchmark_{name}", COURSE / "benchmarks" / f"{name}.py")
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
-        sys.modules.pop("machine", None)
+        for script in COURSE.glob("benchmarks/*.py"):  # `machine`, and whatever else it imports from there
+            sys.modules.pop(script.stem, None)
         return module
 
     return load

@@ -109,6 +109,20 @@ def test_killed_at_any_batch_it_ends_as_if_nothing_had_happened(tmp_path, at, ev
     assert same(net, plain_net) and same_history(history, plain_history)
 
 
+def test_the_seconds_before_a_break_count(tmp_path, clock, monkeypatch):
+    pick = Batches.pick
+
+    def picked_slowly(self, rows):
+        clock.now += 2.0
+        return pick(self, rows)
+
+    monkeypatch.setattr(Batches, "pick", picked_slowly)
+    with pytest.raises(MemoryError):
+        fit(small_net(), Checkpoint(tmp_path, every=1), train_iter=Interrupted(data(), 9, die))
+    # Four of the seconds go into the two batches that the second epoch had before it broke off: they are passed over.
+    assert fit(small_net(), tmp_path).seconds == [12.0, 16.0, 12.0]
+
+
 def stop_and_lose_workers():
     """A Stop that the workers of a DataLoader have heard themselves: what PyTorch raises then."""
     press_stop()
@@ -178,15 +192,29 @@ def sampled(dataset):
     return DataLoader(dataset, batch_sampler=BatchSampler(sampler, 4, drop_last=False))
 
 
-RANDOM = {"Python's": random.random, "NumPy's": np.random.rand, "the batch sampler's": lambda: 1.0}
+RANDOM = {
+    "Python's": random.random,
+    "Python's, in pairs": lambda: random.gauss(0.5, 1),  # the second of a pair is kept for the next call
+    "NumPy's": np.random.rand,
+    "NumPy's, in pairs": lambda: np.random.randn() + 0.5,
+    "the batch sampler's": lambda: 1.0,
+}
+
+
+@pytest.fixture
+def random_states_kept():
+    pythons, numpys = random.getstate(), np.random.get_state()
+    yield
+    random.setstate(pythons), np.random.set_state(numpys)
 
 
 @pytest.mark.parametrize("toss", RANDOM.values(), ids=RANDOM)
-def test_random_numbers_from_elsewhere_go_on_too(tmp_path, toss):
+def test_random_numbers_from_elsewhere_go_on_too(tmp_path, toss, random_states_kept):
     images = Flipping(toss)
 
     def run(seed, checkpoint=None, die_at=None):
         torch.manual_seed(seed), random.seed(seed), np.random.seed(seed)
+        toss()  # an odd number of them, so that the checkpoint lies between the two of a pair
         net, batches, count = small_net(), sampled(images), itertools.count(1)
         collate = batches.collate_fn
         batches.collate_fn = lambda rows: die() if next(count) == die_at else collate(rows)
@@ -327,7 +355,9 @@ def test_curves_show_the_whole_run(tmp_path):
     fit(small_net(), tmp_path, num_epochs=1)
     recorder = Recorder()
     history = train_ch6(small_net(), data(), data(9, seed=2), 2, 0.1, CPU, animator=recorder, checkpoint=tmp_path)
-    assert {x for x, _ in recorder.points} == {x for x, *_ in history.points} | {1, 2}
+    trained = [(x, (loss, acc, None)) for x, loss, acc in history.points]
+    tested = [(epoch, (None, None, acc)) for epoch, acc in enumerate(history.test_acc, start=1)]
+    assert sorted(recorder.points, key=str) == sorted(trained + tested, key=str)
 
 
 # Files

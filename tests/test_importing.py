@@ -103,5 +103,6 @@ print(len(lenet_utils.load_data_fashion_mnist(256)), sum(p.numel() for p in lene
 list(launch.processes_and_parents())
 if shutil.which("cc"):
     build.run("cc", "--version")
+lenet_utils.explore(lenet_utils.trained_lenet(), torch.zeros(1, 1, 28, 28), torch.zeros(1).long()).html
 """
     assert python(code, PYTHONWARNDEFAULTENCODING="1") == "2 61706"

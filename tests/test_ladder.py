@@ -90,6 +90,33 @@ def test_the_rungs_learn_the_same(switches):
         assert other() == pytest.approx(plain(), abs=1e-5)
 
 
+def test_the_waiting_rung_reads_the_loss_of_every_batch(monkeypatch):
+    read, item = [], torch.Tensor.item
+    monkeypatch.setattr(torch.Tensor, "item", lambda self: read.append(self) or item(self))
+    for wait in (False, True):
+        train_pass = ladder.rung(Batches(IMAGES, LABELS, 8), wait=wait)
+        read.clear()
+        train_pass()
+        assert len(read) == (3 if wait else 0)
+
+
+def test_the_rung_with_the_channels_last_has_them_there(monkeypatch):
+    net = ladder.fresh_lenet()
+    monkeypatch.setattr(ladder, "fresh_lenet", lambda: net)
+    for channels_last in (False, True):
+        ladder.rung(Batches(IMAGES, LABELS, 8), channels_last=channels_last)
+        assert net[4].weight.stride()[1] == (1 if channels_last else 25)
+
+
+def test_the_rung_with_short_numbers_has_short_ones(monkeypatch):
+    net, types = ladder.fresh_lenet(), []
+    net[1].register_forward_hook(lambda *given: types.append(given[-1].dtype))
+    monkeypatch.setattr(ladder, "fresh_lenet", lambda: net)
+    for bfloat16 in (False, True):
+        ladder.rung(Batches(IMAGES, LABELS, 20), bfloat16=bfloat16)()
+    assert types == [torch.float32, torch.bfloat16]
+
+
 def test_the_quick_rung_takes_the_quick_way(monkeypatch):
     calls, apply = [], HalveByMean.apply
     monkeypatch.setattr(HalveByMean, "apply", lambda X: calls.append(len(X)) or apply(X))

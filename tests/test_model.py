@@ -542,7 +542,7 @@ def odd_net():
 def state(net):
     modes = [module.training for module in net.modules()]
     tensors = [t.clone() for t in (*net.state_dict().values(), *(p.grad for p in net.parameters()))]
-    hooks = [len(module._forward_hooks) for module in net.modules()]
+    hooks = [(len(module._forward_hooks), len(module._forward_pre_hooks)) for module in net.modules()]
     return modes, hooks, tensors, torch.get_rng_state()
 
 

@@ -278,11 +278,16 @@ def test_training_follows_the_schedule():
     assert modern.train_modern(tiny_net(), small_batches(), 2, 0.5).lr == [0.5, 0.5]
 
 
-def test_averaged_weights_are_the_mean_of_the_last_ones(monkeypatch):
+def weights_after_each_step(net, monkeypatch):
     seen = []
     step = modern.Nesterov.step
     monkeypatch.setattr(modern.Nesterov, "step", lambda self: (step(self), seen.append(weights(net)))[0])
+    return seen
+
+
+def test_averaged_weights_are_the_mean_of_the_last_ones(monkeypatch):
     net = tiny_net()
+    seen = weights_after_each_step(net, monkeypatch)
     modern.train_modern(net, small_batches(), 4, 0.5, average=0.5)
     assert len(seen) == 12
     assert torch.allclose(weights(net), torch.stack(seen[6:]).mean(0), atol=1e-6)
@@ -421,11 +426,19 @@ def test_a_mean_of_steps_that_never_came_is_refused():
     assert not torch.equal(weights(net), before)  # what was learned is not thrown away
 
 
-def test_a_mean_of_fewer_steps_than_announced_is_one():
+def test_a_mean_of_fewer_steps_than_announced_is_one(monkeypatch):
+    """Of 20 steps that are announced, 2 come before those that are averaged, and 4 of these come."""
     net = tiny_net()
-    before = weights(net)
-    modern.train_modern(net, Announced(small_batches()), 2, 0.1, average=0.9)
-    assert not torch.equal(weights(net), before)
+    seen = weights_after_each_step(net, monkeypatch)
+    modern.train_modern(net, Announced(small_batches()), 2, 0.1, average=0.88)
+    assert len(seen) == 6
+    assert torch.allclose(weights(net), torch.stack(seen[2:]).mean(0), atol=1e-6)
+
+
+def test_seconds_are_those_of_training_with_loading_and_without_the_validation(clock):
+    train_iter, val_iter = clock.slow(small_batches(), 2.0), clock.slow(small_batches(), 50.0)
+    run = modern.train_modern(tiny_net(), train_iter, 2, 0.1, val_iter)
+    assert run.seconds == [6.0, 6.0]
 
 
 def test_the_net_comes_back_ready_to_predict():

@@ -238,6 +238,7 @@ def run_tests(folder, selected, *test_files):
     """pytest's exit code and output, for the tests against the copy in `folder`."""
     path = os.pathsep.join(filter(None, [str(folder), os.environ.get("PYTHONPATH")]))
     environment = os.environ | {"PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+    environment["PYTEST_ADDOPTS"] = "--color=no"  # its lines are read below, whatever the caller likes to see
     settings = folder / "pytest.ini"  # not the project's: these runs need no notebooks
     settings.write_text("[pytest]\naddopts = -x --import-mode=importlib -p no:cacheprovider -p no:nbval --tb=line\n")
     done = subprocess.run(

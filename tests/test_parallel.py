@@ -1,6 +1,7 @@
 """A team of processes ends with what one process ends with; killed, it goes on; none of it stays behind."""
 
 import json
+import math
 import os
 import pathlib
 import random
@@ -204,7 +205,13 @@ def test_all_processes_test_with_the_same_running_averages(tmp_path):
     def normalised(of):
         torch.manual_seed(0)
         net = nn.Sequential(nn.Flatten(), nn.Linear(784, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 10))
+        evaluate, tested = resume.evaluate_accuracy_gpu, []
+        resume.evaluate_accuracy_gpu = lambda *given: tested.append(averages(net)) or evaluate(*given)
         resume.train(net, data(20, 4), data(5, 8, 2), 1, 0.1, CPU, str(tmp_path / "kept"), animator=False, team=of)
+        assert tested == [averages(net)]
+        return averages(net)
+
+    def averages(net):
         return [buffer.tolist() for buffer in net.buffers()]
 
     first, second = in_a_team(2, tmp_path / "team", normalised)
@@ -284,10 +291,11 @@ def test_another_number_of_processes_goes_on(tmp_path):
 
 
 def test_a_loss_that_is_no_number_stops_all_of_them(tmp_path):
+    """Only one of the two shares has it; the other process has to be told."""
+
     def spoilt(of):
-        batches = data(20, 10)
-        batches.images = batches.images.clone()
-        X = [(torch.full((2, 1, 28, 28), float("nan")), torch.tensor([1, 2]))]
+        images = torch.stack([torch.zeros(1, 28, 28), torch.full((1, 28, 28), math.nan)])
+        X = [(images, torch.tensor([1, 2]))]
         net = lenet()
         try:
             resume.train(net, X, X, 1, 0.9, CPU, animator=False, team=of)
@@ -337,8 +345,22 @@ def test_without_torchrun_it_is_one_process(tmp_path, capsys, monkeypatch):
         program.main(["--images=60", "--epochs=2", "--device=cpu", f"--checkpoint={tmp_path}"])
         assert "going on after epoch 1, of 2 epochs" in capsys.readouterr().out
         assert torch.get_num_threads() == share_of_cores(1)
+        program.main(["--images=60", "--epochs=2", "--device=cpu", f"--checkpoint={tmp_path}", "--afresh"])
+        assert "going on" not in capsys.readouterr().out
     finally:
         torch.set_num_threads(threads)
+
+
+def test_the_seed_is_the_one_that_is_asked_for(tmp_path):
+    threads, kept = torch.get_num_threads(), {}
+    try:
+        for run, seed in {"0": 0, "1": 1, "1 again": 1}.items():
+            asked = ["--images=60", "--epochs=1", "--device=cpu", f"--seed={seed}", f"--checkpoint={tmp_path / run}"]
+            program.main(asked)
+            kept[run] = Checkpoint(tmp_path / run).load()[0]["1.weight"]
+    finally:
+        torch.set_num_threads(threads)
+    assert torch.equal(kept["1"], kept["1 again"]) and not torch.equal(kept["0"], kept["1"])
 
 
 def test_it_needs_no_docstrings():

@@ -194,7 +194,9 @@ def test_the_note_s_network_lacks_one_sigmoid():
 def test_each_start_changes_one_thing(network, change):
     net = plateau.begin(plateau.STARTS[network][change], seed=3)
     plain = plateau.begin(plateau.STARTS[network]["as it is"], seed=3)
-    gain = plateau.STARTS[network][change].gain
+    gain, convolutions = plateau.STARTS[network][change].gain, plateau.STARTS[network][change].convolutions
+    assert convolutions == {"convolutions frozen": 0.0, "convolutions 10 times as fast": 10.0}.get(change, 1.0)
+    assert gain == {"weights 4 times as large": 4.0}.get(change, 1.0)
     weights, expected = (
         [layer.weight for layer in n if hasattr(layer, "weight") and layer.weight.ndim > 1] for n in (net, plain)
     )

@@ -398,7 +398,15 @@ def test_fewer_images_than_cells_and_fewer_titles_than_images():
 
 
 def test_more_images_than_cells():
-    assert len(show_images(torch.rand(9, 28, 28), 2, 3)) == 6
+    axes = show_images(torch.rand(9, 28, 28), 2, 3, scale=2)
+    assert len(axes) == 6
+    assert axes[0].figure.get_size_inches().tolist() == [6, 4]  # three columns wide, two rows high
+
+
+def test_numbers_are_shown_in_grey_and_otherwise_where_asked():
+    for given, shown in [({}, "gray"), ({"cmap": "viridis"}, "viridis")]:
+        (axes,) = show_images(torch.rand(1, 28, 28), 1, 1, **given)
+        assert axes.get_images()[0].get_cmap().name == shown
 
 
 def test_plot_history_of_a_run_and_of_nothing(tmp_path):

@@ -1042,6 +1042,7 @@ def test_a_forked_process_can_be_terminated(stop_handler):
         os.read(reading, 4)  # earlier signals Python forgets
         os.kill(child, signal.SIGTERM)
         _, status = os.waitpid(child, 0)
+    os.close(reading), os.close(writing)
     assert os.WTERMSIG(status) == signal.SIGTERM and not asked.requested
 
 
@@ -1160,8 +1161,9 @@ def test_an_error_has_the_history_of_the_epochs_before_it(tmp_path, keep):
             return super().__iter__()
 
     with pytest.raises(OSError, match="the disk is gone") as caught:
-        fit(train_iter=Unplugged(0, 0, 0.0), num_epochs=5, checkpoint=tmp_path if keep else None)
+        fit(net := small_net(), Unplugged(0, 0, 0.0), num_epochs=5, checkpoint=tmp_path if keep else None)
     assert len(caught.value.history) == 2 == len(caught.value.history.test_acc)
+    assert not any(modes(net))  # ready to predict, as after any other end
 
 
 @pytest.mark.parametrize("keep", [False, True], ids=["as usual", "with a checkpoint"])
@@ -1201,9 +1203,11 @@ def test_checkpoint_false_is_none(tmp_path, monkeypatch):
     assert len(fit(checkpoint=False)) == 1 and not list(tmp_path.iterdir())
 
 
-def test_animator_true_is_a_new_one():
+def test_animator_true_is_a_new_one(monkeypatch):
+    made = []
+    monkeypatch.setattr("lenet_utils.plot.Animator", lambda **given: made.append(Recorder()) or made[-1])
     history = train_ch6(small_net(), make_batches(4), make_batches(4), 1, 0.1, CPU, animator=True)
-    assert len(history) == 1
+    assert len(history) == 1 == len(made) and made[0].points
 
 
 def test_lazy_layers_need_a_batch_first():
@@ -1362,6 +1366,12 @@ def test_printed_lines_are_the_historys_numbers(capsys):
     )
     assert third == f"{sum(history.images) / sum(history.seconds):.1f} examples/sec on cpu"
     assert re.fullmatch(r"loss \d\.\d{3}, train acc \d\.\d{3}, test acc \d\.\d{3}", second)
+
+
+def test_seconds_are_those_of_training_with_loading_and_without_the_test(clock):
+    train_iter, test_iter = clock.slow(make_batches(4, 4, 2), 2.0), clock.slow(make_batches(5), 50.0)
+    history = train_ch6(small_net(), train_iter, test_iter, 2, 0.1, CPU, animator=False)
+    assert history.seconds == [6.0, 6.0] and history.examples_per_sec == 20 / 12
 
 
 def some_history():
