@@ -592,11 +592,19 @@ def test_a_damaged_library_is_built_again(fresh):
     assert library.read_bytes() == whole
 
 
-def test_the_library_is_kept_by_content(fresh, monkeypatch):
-    key = build.content_key(COMPILER)
+def test_the_library_is_kept_by_content(fresh, monkeypatch, tmp_path):
+    key, other = build.content_key(COMPILER), tmp_path / "other.c"
     assert key == build.content_key(COMPILER)
-    monkeypatch.setattr(build, "FLAGS", [*build.FLAGS, "-DMORE"])
-    assert key != build.content_key(COMPILER)
+    other.write_bytes(build.SOURCE.read_bytes() + b"\n")
+    changes = {
+        "FLAGS": [*build.FLAGS, "-DMORE"],
+        "SOURCE": other,
+        "run": lambda *command: "#define __AVX512F__ 1",  # what another compiler says, or this one on another CPU
+    }
+    for name, value in changes.items():
+        with monkeypatch.context() as patch:
+            patch.setattr(build, name, value)
+            assert key != build.content_key(COMPILER), name
 
 
 def test_many_first_uses_at_once(tmp_path):

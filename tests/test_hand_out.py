@@ -61,7 +61,7 @@ def test_every_link_to_a_page_leads_somewhere(handed_out):
     _, folder = handed_out
     for path in folder.glob("*.ipynb"):
         prose = "".join(source(cell) for cell in read(path)["cells"] if cell["cell_type"] == "markdown")
-        targets = re.findall(r"\]\(([^)#:]+)\)", prose)
+        targets = [target.partition("#")[0] for target in re.findall(r"\]\(([^):#][^):]*)\)", prose)]
         assert all((folder / target).is_file() for target in targets), targets
         assert len(targets) > 1 or path.stem == "clinic"
 
@@ -106,11 +106,12 @@ def test_pictures_in_texts_come_along(tmp_path, monkeypatch):
 
 
 def test_for_nbgrader_links_lead_from_one_assignment_to_the_next():
-    notebook = {
-        "cells": [prose("[on](2_b.ipynb), [back](1_a.ipynb), [the page](../README.md), [paper](https://a.b/c.md)")]
-    }
+    text = "[on](2_b.ipynb#top), [back](1_a.ipynb), [page](../README.md), [plan](README.md#plan), [paper](https://a.b/c.md)"
+    notebook = {"cells": [prose(text)]}
     (cell,) = hand_out.relinked(notebook, ["1_a.ipynb", "2_b.ipynb"], nbgrader=True)["cells"]
-    assert source(cell) == "[on](../2_b/2_b.ipynb), [back](../1_a/1_a.ipynb), the page, [paper](https://a.b/c.md)"
+    assert source(cell) == "[on](../2_b/2_b.ipynb#top), [back](../1_a/1_a.ipynb), page, plan, [paper](https://a.b/c.md)"
+    (cell,) = hand_out.relinked(notebook, ["2_b.ipynb"])["cells"]
+    assert source(cell) == "[on](2_b.ipynb#top), back, page, plan, [paper](https://a.b/c.md)"
 
 
 def test_no_badge_leads_to_the_solutions(tmp_path, monkeypatch):

@@ -45,6 +45,13 @@ def test_table_1():
     assert len(set(map(tuple, table.tolist()))) == 16
 
 
+def test_table_1_row_by_row():
+    """Three and four neighbours in a row, round the corner; two pairs; all."""
+    three, four = ([{(k + i) % 6 for i in range(n)} for k in range(6)] for n in (3, 4))
+    pairs = [{0, 1, 3, 4}, {1, 2, 4, 5}, {0, 2, 3, 5}]
+    assert list(map(set, room.C3_SEES)) == [*three, *four, *pairs, set(range(6))]
+
+
 def test_which_maps_c3_sees_by_gradient():
     """A map of C3 changes with the maps of the table and with no others."""
     layer = room.lenet5().c3

@@ -42,8 +42,10 @@ PAGES = MAP // 4096
 
 
 @pytest.fixture
-def train(python):
+def train(python, monkeypatch):
     """A function that tells the pages that an epoch asks of the system, and the megabytes that are held after it."""
+    for name in ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES"):  # this test's own choices only
+        monkeypatch.delenv(name, raising=False)
     if platform.libc_ver()[0] != "glibc":
         pytest.skip("only glibc has thresholds to set, and this Python does not use it")
     return lambda **environment: [float(number) for number in python(TRAIN, **environment).split()]

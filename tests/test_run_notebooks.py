@@ -44,3 +44,20 @@ def test_texts_stay():
 def test_of_the_live_page_its_still_picture_is_kept():
     page = '<div class="lenet-page"><img src="x" alt="a boot"><iframe srcdoc="much"></iframe></div>'
     assert tidied("display_data", {"text/html": page}).data == {"text/html": '<img src="x" alt="a boot">'}
+
+
+def test_a_run_stops_at_errors_begins_beside_the_notebook_and_is_tidied(tmp_path, monkeypatch):
+    class Client:
+        def __init__(self, notebook, resources=None, allow_errors=False, record_timing=True, **_):
+            assert resources == {"metadata": {"path": str(tmp_path)}} and not allow_errors and not record_timing
+            self.notebook = notebook
+
+        def execute(self):
+            pieces = [nbformat.v4.new_output("stream", name="stdout", text=text) for text in "ab"]
+            self.notebook.cells[0].outputs = pieces
+
+    monkeypatch.setattr(run_notebooks.nbclient, "NotebookClient", Client)
+    path = tmp_path / "one.ipynb"
+    nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("print()")]), path)
+    run_notebooks.run(path)
+    assert [output.text for output in nbformat.read(path, 4).cells[0].outputs] == ["ab"]

@@ -1,8 +1,9 @@
 """The model of scaling in notebook 7, by hand."""
 
 import pytest
+from matplotlib.figure import Figure
 
-from lenet_utils.parallel.scaling import Machine
+from lenet_utils.parallel.scaling import Machine, draw
 
 
 @pytest.fixture
@@ -24,3 +25,13 @@ def test_the_faster_way_is_taken(machine):
 
 def test_a_step_waits_for_the_largest_share(machine):
     assert machine.step(4, 42, 16) == pytest.approx(1 + 11 / 10 + machine.all_reduce(4, 16))
+
+
+def test_the_figure_has_each_curve_under_its_own_name(machine):
+    axes = Figure().subplots()
+    draw(axes, machine, [1, 2, 4], 40, 16)
+    curves = {line.get_label(): list(line.get_ydata()) for line in axes.get_lines()}
+    one = 40 / machine.step(1, 40, 16)
+    assert curves["so many times one"] == pytest.approx([one, 2 * one, 4 * one])
+    assert curves["a batch of 40 for all"] == pytest.approx([40 / machine.step(p, 40, 16) for p in (1, 2, 4)])
+    assert curves["a batch of 40 for each"] == pytest.approx([40 * p / machine.step(p, 40 * p, 16) for p in (1, 2, 4)])

@@ -23,7 +23,7 @@ from exercise_cells import exercises
 from launch_links import NOTEBOOK_SPOT
 
 FOLD = re.compile(r"\n*^<details\b[^>]*>.*?</details>\n*", re.DOTALL | re.MULTILINE)
-LINK = re.compile(r"\[([^\[\]]*)\]\(((?:\.\./)*\w[\w/]*\.(?:ipynb|md))\)")  # to another page of the course
+LINK = re.compile(r"\[([^\[\]]*)\]\(((?:\.\./)*\w[\w/]*\.(?:ipynb|md))(#[^()\s]*)?\)")  # to another page of the course
 FENCE = re.compile(r"^```.*?^```", re.DOTALL | re.MULTILINE)
 PICTURE = re.compile(r"""!\[[^\]]*\]\((?:<([^>]+)>|([^()\s]+))[^()]*\)|<img\b[^>]*\bsrc=["']([^"']+)""")
 ELSEWHERE = re.compile(r"\w+:|//")  # on the web, or in the notebook itself
@@ -60,10 +60,10 @@ def relinked(notebook, names, nbgrader=False):
     """`notebook` with links to the notebooks `names` only; for nbgrader each of them lies in a folder of its own."""
 
     def link(match):
-        label, target = match.groups()
+        label, target, anchor = match.groups(default="")
         if target not in names:
             return label
-        return f"[{label}](../{pathlib.PurePath(target).stem}/{target})" if nbgrader else match[0]
+        return f"[{label}](../{pathlib.PurePath(target).stem}/{target}{anchor})" if nbgrader else match[0]
 
     cells = [
         {**cell, "source": LINK.sub(link, source(cell)).splitlines(keepends=True)}

@@ -18,6 +18,7 @@ import itertools
 import json
 import linecache
 import pathlib
+import re
 import runpy
 
 import pytest
@@ -138,7 +139,8 @@ def test_solutions_are_not_told(number):
         if "in your line" not in v.text
     ]
     lines = [line.strip() for line in FOUND[number][1].solution.splitlines()]
-    given_away = [line for line in lines if len(line) > 15 and any(line in text for text in told)]
+    lines = [line for line in lines if len(line) > 15 or re.match(r"\w+ = ", line)]  # `guess = 0.1` tells it all
+    given_away = [line for line in lines if any(line in text for text in told)]
     assert not given_away
 
 
