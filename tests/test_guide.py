@@ -21,6 +21,7 @@ BENCHMARKS = (COURSE / "benchmarks" / "README.md").read_text("utf-8")
 CONTRIBUTING = (COURSE / "CONTRIBUTING.md").read_text("utf-8")
 RESULTS = COURSE / "benchmarks" / "results"
 NOTEBOOKS = sorted(path.stem for path in (COURSE / "notebooks").glob("*.ipynb"))
+TEXTS = ["README.md", "CONTRIBUTING.md", "benchmarks/README.md", "notebooks/README.md"]
 GIGABYTE = 1000  # in MB; Binder guarantees one
 
 
@@ -107,6 +108,14 @@ def test_the_guides_plan_says_what_the_notebooks_say():
     paths = {"0 and 1": [0, 1], "0 and 3": [0, 3], "0, 1, 2 and 3 in the morning": [0, 1, 2, 3]}
     for words, taken in (paths | {"4 and the clinic in the afternoon": [4, -1]}).items():
         assert f"{words} ({sum(minutes[i] for i in taken)} minutes)" in said
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_every_link_and_picture_leads_to_a_file(name):
+    path = COURSE / name
+    targets = re.findall(r"\]\((?!https?:)([^()\s]+)\)", path.read_text("utf-8"))
+    assert targets
+    assert not [target for target in targets if not (path.parent / target).exists()]
 
 
 def test_maintainers_are_told_of_every_module():
