@@ -31,9 +31,12 @@ __all__ = [
 
 
 def __getattr__(name):
+    from .support.checks import OTHER_VERSIONS
+
     raise AttributeError(
         f"lenet_utils has no {name}: it has what d2l's chapters on LeNet and on modern networks need; what "
-        "later notebooks need is in its modules, e.g. `from lenet_utils.inside import show_stages`; d2l has the rest"
+        "later notebooks need is in its modules, e.g. `from lenet_utils.inside import show_stages`; d2l has the rest. "
+        + OTHER_VERSIONS
     )
 
 

@@ -128,7 +128,10 @@ def browser():
 
 @pytest.fixture(scope="session")
 def hosted(tmp_path_factory):
-    """A checkout that says where it is hosted; that address; and an environment whose git takes it for the checkout."""
+    """A checkout that says where it is hosted; that address; and an environment whose git takes it for the checkout.
+
+    The course is on the branch `autumn` only, and the branch that git takes unless told otherwise is empty.
+    """
     address = "https://github.com/somebody/lenet-course"
     # Whoever starts the tests from a hook of git's, or signs all commits, shall notice nothing.
     ours = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
@@ -147,9 +150,12 @@ def hosted(tmp_path_factory):
             (checkout / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(COURSE / name, checkout / name)
     repository = address.removeprefix("https://github.com/")
-    subprocess.run([sys.executable, "tools/launch_links.py", repository], cwd=checkout, check=True)
-    identity = ["-c", "user.name=tests", "-c", "user.email=tests@localhost"]
-    for command in (["init", "-q"], ["add", "-A"], [*identity, "commit", "-qm", "the course"]):
+    links = [sys.executable, "tools/launch_links.py", repository, "--branch=autumn"]
+    subprocess.run(links, cwd=checkout, check=True)
+    commit = ["-c", "user.name=tests", "-c", "user.email=tests@localhost", "commit", "-q", "-m"]
+    course = [["init", "-q"], ["checkout", "-q", "-b", "autumn"], ["add", "-A"], [*commit, "the course"]]
+    nothing = [["checkout", "-q", "--orphan", "main"], ["rm", "-rq", "--cached", "."]]
+    for command in (*course, *nothing, [*commit, "nothing", "--allow-empty"]):
         subprocess.run(["git", *command], cwd=checkout, check=True, env=ours)
     instead = {"GIT_CONFIG_KEY_0": f"url.{checkout}.insteadOf", "GIT_CONFIG_VALUE_0": address}
     return checkout, address, {"GIT_CONFIG_COUNT": "1", "GIT_TERMINAL_PROMPT": "0", **instead}

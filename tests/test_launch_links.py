@@ -11,6 +11,7 @@ import launch_links
 import pytest
 
 COURSE = pathlib.Path(__file__).parent.parent
+NOWHERE = ("", "main")
 BADGES = re.compile(r"\[!\[(Open \w+ \w+)\]\([^)]*\)\]\(([^)]*)\)")
 
 
@@ -52,32 +53,31 @@ def links(name, text):
 
 
 def addresses(texts):
-    """Every address in a set-up cell."""
+    """Every address and branch in a set-up cell."""
     cells = [cell for name, text in texts.items() if name.endswith(".ipynb") for cell in json.loads(text)["cells"]]
-    return {a for cell in cells for a in re.findall(r'^COURSE = "(.*?)"', "".join(cell["source"]), re.MULTILINE)}
+    written = re.compile(r'^COURSE, BRANCH = "(.*?)", "(.*?)"', re.MULTILINE)
+    return {found for cell in cells for found in written.findall("".join(cell["source"]))}
 
 
 def test_this_copy_says_the_same_everywhere():
     """Whatever was written last: writing it again would change no file."""
     texts = files(COURSE)
-    (address,) = addresses(texts)
+    ((address, branch),) = addresses(texts)
     repository = address.removeprefix("https://github.com/") or None
-    binder = links("README.md", texts["README.md"]).get("Open on Binder", "")
-    branch = (re.findall(r"/([^/?]+)\?labpath", binder) or ["main"])[0].replace("%2F", "/")
     for path, text in launch_links.linked(COURSE, repository, branch).items():
         assert path.read_text("utf-8") == text, path
 
 
 def test_without_an_address_there_are_no_badges(copy):
     texts = files(copy)
-    assert addresses(texts) == {""}
+    assert addresses(texts) == {NOWHERE}
     assert not any(links(name, text) for name, text in texts.items())
 
 
 def test_written_and_taken_out_again(copy, capsys):
     before = files(copy)
     launch_links.main(["somebody/lenet-course"], copy)
-    assert addresses(files(copy)) == {"https://github.com/somebody/lenet-course"}
+    assert addresses(files(copy)) == {("https://github.com/somebody/lenet-course", "main")}
     for name, text in files(copy).items():
         path = "notebooks/0_start_here.ipynb" if name == "README.md" else name
         assert links(name, text) == {
@@ -86,6 +86,7 @@ def test_written_and_taken_out_again(copy, capsys):
             + path.replace("/", "%2F"),
         }
         assert (copy / path).exists()
+    launch_links.main(["somebody/lenet-course", "--branch=autumn"], copy)
     launch_links.main(["--remove"], copy)
     assert files(copy) == before
 
@@ -101,6 +102,7 @@ def test_twice_is_once(copy, capsys):
 def test_another_place_and_branch_take_over(copy):
     launch_links.main(["somebody/lenet-course"], copy)
     launch_links.main(["other/name", "--branch", "autumn/2026"], copy)
+    assert addresses(files(copy)) == {("https://github.com/other/name", "autumn/2026")}
     for name, text in files(copy).items():
         assert "somebody/" not in text
         assert "/gh/other/name/autumn%2F2026?" in links(name, text)["Open on Binder"]
@@ -121,7 +123,7 @@ def test_the_default_is_origin(copy, url):
     subprocess.run(["git", "init", "-q", copy], check=True)
     subprocess.run(["git", "-C", copy, "remote", "add", "origin", url], check=True)
     launch_links.main([], copy)
-    assert addresses(files(copy)) == {"https://github.com/some-body/le.net"}
+    assert addresses(files(copy)) == {("https://github.com/some-body/le.net", "main")}
 
 
 @pytest.mark.parametrize(
@@ -160,7 +162,7 @@ def test_a_name_that_cannot_be(copy, wrong):
 def test_a_branch_that_cannot_be(copy, wrong):
     with pytest.raises(SystemExit, match="branch"):
         launch_links.main(["a/b", f"--branch={wrong}"], copy)
-    assert addresses(files(copy)) == {""}
+    assert addresses(files(copy)) == {NOWHERE}
 
 
 def no_readme_spot(copy):

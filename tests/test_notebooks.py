@@ -22,7 +22,7 @@ ENGLISH = [path for path in NOTEBOOKS if path.parent.name == "notebooks"]  # tes
 LIMIT = 1_000_000  # bytes of a notebook
 LONGEST = 12  # lines of a code cell without the tag "long-cell"
 WIDEST = 78  # characters of a line of code or print: JupyterLab shows no more in a window of 800 pixels
-OWN_TAGS = {"setup", "long-cell", "exercise", "check"}
+OWN_TAGS = {"setup", "hide-input", "long-cell", "exercise", "check"}
 
 # Numbers in prose that no cell computes. The first kind is history; the second is checked here.
 HISTORY = {
@@ -292,8 +292,15 @@ def test_the_set_up_cell_is_the_same_everywhere():
     setups = {source(cell) for path in NOTEBOOKS for cell in cells(read(path), "code") if "setup" in tags(cell)}
     assert len(setups) == 1
     for path in NOTEBOOKS:
-        assert tags(cells(read(path), "code")[0]) == {"setup"}
+        assert tags(cells(read(path), "code")[0]) == {"setup", "hide-input"}
         assert cells(read(path), "code")[0]["outputs"] == []
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=with_folder)
+def test_folded_cells_say_so_to_other_programs_too(path):
+    """JupyterLab has its own word for it; nbconvert, which makes pages for printing, can leave a tag's cells out."""
+    for cell in read(path)["cells"]:
+        assert bool(cell["metadata"].get("jupyter", {}).get("source_hidden")) == ("hide-input" in tags(cell))
 
 
 @pytest.mark.parametrize("number", COMPUTED)

@@ -3,6 +3,7 @@
 import json
 import pathlib
 import re
+import shutil
 
 import pytest
 
@@ -45,7 +46,8 @@ def test_silent_where_it_is_installed(python):
 
 
 def test_no_course_and_no_address(run):
-    without = re.sub('COURSE = ".*?"', 'COURSE = ""', setup_cell())
+    without, count = re.subn('COURSE, BRANCH = ".*?"', 'COURSE, BRANCH = ""', setup_cell())
+    assert count == 1
     printed = run(without)
     assert printed.startswith("! lenet_utils was not found") and "inside a copy of the whole course" in printed
     assert len(printed.splitlines()) == 1
@@ -58,6 +60,15 @@ def test_fetches_the_course_once(run, hosted, tmp_path):
     assert run(setup_cell(checkout), environment) == str(fetched)
     batches = "\nprint(*map(len, lenet_utils.load_data_fashion_mnist(256)))"
     assert run(setup_cell(checkout), environment, batches) == "235 40"  # the data came along
+
+
+def test_fetches_the_branch_that_the_links_open(run, hosted, tmp_path):
+    """A class may work on another than the one that goes on, on which there is no course here."""
+    checkout, _, environment = hosted
+    cell = setup_cell(checkout)
+    assert '"autumn"' in cell and "No module named" in run(cell.replace('"autumn"', '"main"'), environment)
+    shutil.rmtree(tmp_path / "lenet-course")
+    assert run(cell, environment).endswith(str(tmp_path / "lenet-course" / "lenet_utils" / "__init__.py"))
 
 
 def test_no_way_to_the_address(run, hosted, tmp_path):

@@ -1,8 +1,11 @@
 """Code, shown in a notebook."""
 
 import html.parser
+import importlib
 import inspect
+import operator
 import pathlib
+import sys
 
 import pytest
 
@@ -87,3 +90,50 @@ def test_several_one_below_the_other_and_methods_at_the_left_edge(capsys):
     d2l.show_source(d2l.Accumulator.add, d2l.Accumulator.__len__)
     lines = capsys.readouterr().out.splitlines()
     assert [line for line in lines if line.startswith("def")] == ["def add(self, *values):", "def __len__(self):"]
+
+
+IMPORTED = """
+import functools
+
+def plain(x):
+    return x
+
+@functools.lru_cache
+def kept(x):
+    return plain(x)
+
+class Thing:
+    def method(self):
+        pass
+
+anonymous = lambda x: x
+plain.__name__ = "renamed"
+"""
+
+
+@pytest.fixture
+def imported(tmp_path, monkeypatch):
+    """A module, and a function that writes its file anew."""
+    path = tmp_path / "imported_here.py"
+    path.write_text(IMPORTED)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "imported_here", raising=False)
+    return importlib.import_module("imported_here"), path.write_text
+
+
+def test_whatever_has_a_source_is_shown(imported, capsys):
+    module, _ = imported
+    things = [module.plain, module.kept, module.Thing, module.Thing().method, module.anonymous, module]
+    begin = ["def plain", "@functools", "class Thing", "def method", "anonymous =", "\nimport functools"]
+    for thing, text in zip(things, begin):
+        d2l.show_source(thing)
+        assert capsys.readouterr().out.startswith(text)
+
+
+@pytest.mark.parametrize("thing", ["plain", "kept", "Thing.method"])
+def test_a_file_that_has_changed_since_it_was_imported(imported, thing):
+    """It would be the source of whatever stands there now."""
+    module, write = imported
+    write("\n\ndef new(x):\n" + "    x += 1\n" * 50 + IMPORTED)
+    with pytest.raises(OSError, match=r"the file of \w+ has changed since it was imported: restart the kernel"):
+        d2l.show_source(operator.attrgetter(thing)(module))

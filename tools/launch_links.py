@@ -1,8 +1,8 @@
 """Write where the course is hosted into README.md and all notebooks: `uv run tools/launch_links.py OWNER/NAME`.
 
 Without a name, that of the git remote `origin`. It writes the badges that open the course in Colab and on Binder, and
-the address from which a notebook that was opened alone fetches the rest. Either all files are changed or none, and a
-second time changes nothing. `--remove` takes everything out again, for a copy that is not hosted.
+the address and the branch from which a notebook that was opened alone fetches the rest. Either all files are changed
+or none, and a second time changes nothing. `--remove` takes everything out again, for a copy that is not hosted.
 """
 
 import argparse
@@ -22,8 +22,9 @@ COURSE = pathlib.Path(__file__).parent.parent
 START = "notebooks/0_start_here.ipynb"
 README_SPOT = re.compile(r"(?<=<!-- launch links -->\n).*?(?=<!-- end of launch links -->)", re.DOTALL)
 NOTEBOOK_SPOT = re.compile(r"\A(?P<title># .*\n)(?:\n\[!\[Open in Colab\].*\n)?")
-ADDRESS_SPOT = re.compile(r'^COURSE = "[^"]*"', re.MULTILINE)
+ADDRESS_SPOT = re.compile(r'^COURSE, BRANCH = "[^"]*", "[^"]*"', re.MULTILINE)
 REPOSITORY = re.compile(r"[A-Za-z0-9](?:-?[A-Za-z0-9]){0,38}/(?!\.\.?$)[A-Za-z0-9._-]{1,100}")
+BRANCH_BY_DEFAULT = "main"
 BRANCH = re.compile(r"(?!.*\.\.)\w[\w./-]*")
 
 
@@ -56,12 +57,12 @@ def replace_once(spot, new, text, path):
 
 
 def linked_notebook(text, repository, branch, path):
-    """The notebook's JSON `text` with the badges under its title, and the course's address in its set-up cell."""
+    """The notebook's JSON `text` with the badges under its title, and address and branch in its set-up cell."""
     notebook = json.loads(text)
     first, setup = notebook["cells"][0], next((c for c in notebook["cells"] if "setup" in tags(c)), {"source": []})
     line = badges(repository, branch, path)
     edit(first, NOTEBOOK_SPOT, lambda found: found["title"] + (f"\n{line}" if line else ""), path)
-    edit(setup, ADDRESS_SPOT, lambda _: f'COURSE = "{address(repository)}"', path)
+    edit(setup, ADDRESS_SPOT, lambda _: f'COURSE, BRANCH = "{address(repository)}", "{branch}"', path)
     return as_text(notebook)
 
 
@@ -106,7 +107,7 @@ def origin(course):
 def main(arguments=None, course=COURSE):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("repository", nargs="?", metavar="OWNER/NAME", help="on GitHub; by default that of `origin`")
-    parser.add_argument("--branch", default="main")
+    parser.add_argument("--branch", default=BRANCH_BY_DEFAULT, help="or a tag; by default %(default)s")
     parser.add_argument("--remove", action="store_true")
     asked = parser.parse_args(arguments)
     try:
@@ -115,7 +116,8 @@ def main(arguments=None, course=COURSE):
             raise Unwritten(f"expected OWNER/NAME as GitHub has them, got {repository!r}: nothing was written")
         if not BRANCH.fullmatch(asked.branch):
             raise Unwritten(f"expected the name of a branch, got {asked.branch!r}: nothing was written")
-        texts = linked(course, repository, asked.branch)
+        branch = BRANCH_BY_DEFAULT if asked.remove else asked.branch
+        texts = linked(course, repository, branch)
         changed = {path: text for path, text in texts.items() if path.read_text("utf-8") != text}
         if changed:
             write_all(changed)

@@ -15,7 +15,10 @@ import nbformat
 from cells import asked, write
 from PIL import Image
 
-KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
+METADATA = {
+    "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
+    "language_info": {"file_extension": ".py", "name": "python", "nbconvert_exporter": "python"},  # for --to script
+}
 
 
 def run(path):
@@ -23,7 +26,7 @@ def run(path):
     notebook = nbformat.read(path, as_version=4)
     place = {"metadata": {"path": str(path.parent)}}
     nbclient.NotebookClient(notebook, timeout=600, record_timing=False, resources=place).execute()
-    notebook.metadata = {"kernelspec": KERNEL, "language_info": {"name": "python"}}
+    notebook.metadata = METADATA
     for cell in notebook.cells:
         tidy(cell)
     nbformat.validate(notebook)

@@ -35,6 +35,8 @@ import traceback
 import numpy
 import torch
 
+from ..support.checks import OTHER_VERSIONS
+
 MODULES = {
     "0": "start",
     "1": "reshape",
@@ -212,7 +214,7 @@ def find(number):
     if importlib.util.find_spec(module):
         importlib.import_module(module)
     if number not in exercises:
-        raise ValueError(f"expected the number of an exercise, e.g. '1.4', got {number!r}")
+        raise ValueError(f"expected the number of an exercise, e.g. '1.4', got {number!r}. {OTHER_VERSIONS}")
     return exercises[number]
 
 

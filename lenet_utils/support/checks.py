@@ -12,6 +12,11 @@ import os
 
 import torch
 
+OTHER_VERSIONS = (
+    "If a notebook of the course asks for it, notebook and course are of different versions: restart the kernel, and "
+    "where that does not help, fetch the whole course anew."
+)
+
 
 def brief(value):
     """`value` as Python writes it; its type's name alone where that takes more than a line."""

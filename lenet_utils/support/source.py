@@ -5,6 +5,7 @@ JupyterLab breaks the lines of printed text wherever the window ends, in the mid
 
 import html
 import inspect
+import re
 import textwrap
 
 from . import checks
@@ -22,8 +23,27 @@ LOOKS = {
 
 
 def show_source(*things):
-    """Show the source of functions, methods or classes; in a script it is printed."""
-    show_code("\n".join(textwrap.dedent(inspect.getsource(thing)) for thing in things))
+    """Show the source of functions, methods or classes; in a script it is printed.
+
+    Raises OSError where there is none, or where the file has changed and has something else in its place.
+    """
+    show_code("\n".join(map(source_of, things)))
+
+
+def source_of(thing):
+    code, thing = textwrap.dedent(inspect.getsource(thing)), inspect.unwrap(thing)
+    if not may_be_of(code, thing):
+        name = thing.__name__
+        raise OSError(f"the file of {name} has changed since it was imported: restart the kernel to see its source")
+    return code
+
+
+def may_be_of(code, thing):
+    """Whether `code` is `thing`'s, by its name: Python looks where it stood in its file when that was imported."""
+    name = thing.__code__.co_name if hasattr(thing, "__code__") else getattr(thing, "__name__", "")
+    if inspect.ismodule(thing) or not name.isidentifier():  # a lambda has none
+        return True
+    return re.search(rf"^(async )?(def|class) {name}\b", code, re.MULTILINE) is not None
 
 
 def show_code(code, language="python"):
@@ -39,7 +59,8 @@ def show_code(code, language="python"):
 
 def code_html(code, language="python"):
     """`code` as HTML. A line that is too long goes on below, further in."""
-    pre = "margin: 0 5px; white-space: pre-wrap; word-break: normal; overflow-wrap: anywhere"
+    letters = "font-family: var(--jp-code-font-family, monospace)"  # pages made by nbconvert would take those of prose
+    pre = f"{letters}; margin: 0 5px; white-space: pre-wrap; word-break: normal; overflow-wrap: anywhere"
     return f'<pre style="{pre}">{"".join(map(line_html, lines_of_tokens(code, language)))}</pre>'
 
 
