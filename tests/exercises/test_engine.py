@@ -211,7 +211,7 @@ def test_too_few_answers_in_the_check_cell(exercise, capsys):
 
 def test_there_has_to_be_such_an_exercise():
     for number in ("1.99", "12.1", "nothing.1", 1.4, "engine.1"):
-        with pytest.raises(ValueError, match="expected the number of an exercise, .* of different versions: restart"):
+        with pytest.raises(ValueError, match=r"expected the number of an exercise.* of different versions: restart"):
             check(number, 1)
 
 
