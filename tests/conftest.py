@@ -153,11 +153,11 @@ def hosted(tmp_path_factory):
     links = [sys.executable, "tools/launch_links.py", repository, "--branch=autumn"]
     subprocess.run(links, cwd=checkout, check=True)
     commit = ["-c", "user.name=tests", "-c", "user.email=tests@localhost", "commit", "-q", "-m"]
-    course = [["init", "-q"], ["checkout", "-q", "-b", "autumn"], ["add", "-A"], [*commit, "the course"]]
-    nothing = [["checkout", "-q", "--orphan", "main"], ["rm", "-rq", "--cached", "."]]
-    for command in (*course, *nothing, [*commit, "nothing", "--allow-empty"]):
+    nothing = [["init", "-q"], [*commit, "nothing", "--allow-empty"], ["branch", "-M", "main"]]
+    course = [["checkout", "-q", "-b", "autumn"], ["add", "-A"], [*commit, "the course"]]
+    for command in (*nothing, *course, ["symbolic-ref", "HEAD", "refs/heads/main"]):
         subprocess.run(["git", *command], cwd=checkout, check=True, env=ours)
-    instead = {"GIT_CONFIG_KEY_0": f"url.{checkout}.insteadOf", "GIT_CONFIG_VALUE_0": address}
+    instead = {"GIT_CONFIG_KEY_0": f"url.{checkout.as_uri()}.insteadOf", "GIT_CONFIG_VALUE_0": address}
     return checkout, address, {"GIT_CONFIG_COUNT": "1", "GIT_TERMINAL_PROMPT": "0", **instead}
 
 

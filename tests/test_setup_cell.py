@@ -32,12 +32,17 @@ def run(python, tmp_path):
 
 @pytest.mark.parametrize("folder", ["", "notebooks", "notebooks/zh/deeper"])
 def test_silent_inside_the_course(run, tmp_path, folder):
-    """Found by the folder alone: in JupyterLab, in VS Code, on Binder, and in a sub-folder of it."""
-    copy = tmp_path / "copy"
-    copy.mkdir()
+    """Found by the folder alone: in JupyterLab, in VS Code, on Binder, and in a sub-folder of it.
+
+    It comes before another course that is installed, and before one that was fetched some day.
+    """
+    copy, others = tmp_path / "copy", [tmp_path / "installed", tmp_path / "copy" / folder / "lenet-course"]
+    (copy / folder).mkdir(parents=True)
     (copy / "lenet_utils").symlink_to(COURSE / "lenet_utils")
-    (copy / folder).mkdir(parents=True, exist_ok=True)
-    inside = f"os.chdir({str(copy / folder)!r})\n"
+    for other in others:
+        (other / "lenet_utils").mkdir(parents=True)
+        (other / "lenet_utils" / "__init__.py").touch()
+    inside = f"os.chdir({str(copy / folder)!r})\nsys.path.insert(0, {str(others[0])!r})\n"
     assert run(inside + setup_cell()) == str(copy / "lenet_utils" / "__init__.py")
 
 
@@ -69,6 +74,7 @@ def test_fetches_the_branch_that_the_links_open(run, hosted, tmp_path):
     assert '"autumn"' in cell and "No module named" in run(cell.replace('"autumn"', '"main"'), environment)
     shutil.rmtree(tmp_path / "lenet-course")
     assert run(cell, environment).endswith(str(tmp_path / "lenet-course" / "lenet_utils" / "__init__.py"))
+    assert (tmp_path / "lenet-course" / ".git" / "shallow").read_text()  # not with all that ever was
 
 
 def test_no_way_to_the_address(run, hosted, tmp_path):
