@@ -15,10 +15,8 @@ import nbformat
 from cells import asked, write
 from PIL import Image
 
-METADATA = {
-    "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
-    "language_info": {"file_extension": ".py", "name": "python", "nbconvert_exporter": "python"},  # for --to script
-}
+KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
+LANGUAGE = {"file_extension": ".py", "name": "python", "nbconvert_exporter": "python"}  # for nbconvert --to script
 
 
 def run(path):
@@ -26,7 +24,7 @@ def run(path):
     notebook = nbformat.read(path, as_version=4)
     place = {"metadata": {"path": str(path.parent)}}
     nbclient.NotebookClient(notebook, timeout=600, record_timing=False, resources=place).execute()
-    notebook.metadata = METADATA
+    notebook.metadata = {"kernelspec": KERNEL, "language_info": LANGUAGE}
     for cell in notebook.cells:
         tidy(cell)
     nbformat.validate(notebook)
