@@ -3,9 +3,12 @@
 import collections
 import gc
 import math
+from unittest import mock
 
 import torch
 from torch import nn
+from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from ..model import lenet
 from .ask import as_number, as_table, between, complain_about_rounding, expect_class, expect_number, innermost, run_net
@@ -101,7 +104,9 @@ def scores_of_both(broken, X):
     weights = {p.shape: nn.init.normal_(p, std=0.3) for p in broken.parameters()}  # all shapes differ
     for p in twin.parameters():
         p.data = weights[p.shape].data
-    return run_net(broken, X), run_net(twin, X).softmax(dim=1)
+    with torch.no_grad():
+        probabilities = broken.train()(X.to(next(broken.parameters())))  # evaluation mode would hide a dropout
+    return probabilities.to(X), run_net(twin, X).softmax(dim=1)
 
 
 @exercise(
@@ -115,7 +120,7 @@ def scores_of_both(broken, X):
 )
 def sums_that_do_not_wait(Sums):
     expect_class(Sums)
-    a, b, c = (between(2, 9) for _ in range(3))
+    a, b, c = between(2, 9), between(2, 9), -between(2, 9)
     sums, others = attempt(Sums, 2, when="With two sums"), Sums(2)
     takes(sums, a, b)
     compare_sums(others, (0, 0), "Two of them share their sums: what is added to one appears in the other.")
@@ -123,11 +128,11 @@ def sums_that_do_not_wait(Sums):
     compare_sums(sums, (a + c, a + b), "After two adds the sums are not the sums of both.")
     sums.add(c, 0.5)
     compare_sums(sums, (a + 2 * c, a + b + 0.5), "A half was added, and the sum did not grow by a half.")
-    sums.add(torch.tensor(a), torch.tensor([0.25]))
-    compare_sums(sums, (2 * a + 2 * c, a + b + 0.75), "Numbers are added right, tensors of one number are not.")
+    sums.add(torch.tensor(c), torch.tensor([0.25]))
+    compare_sums(sums, (a + 3 * c, a + b + 0.75), "Numbers are added right, tensors of one number are not.")
     for count in (1, 3):
         refuses(sums, [1.0] * count)
-    compare_sums(sums, (2 * a + 2 * c, a + b + 0.75), "After an add that was refused, the sums have changed.")
+    compare_sums(sums, (a + 3 * c, a + b + 0.75), "After an add that was refused, the sums have changed.")
     does_not_wait(Sums)
     keeps_no_graph(Sums)
     changes_no_value(Sums)
@@ -164,10 +169,8 @@ def refuses(sums, values):
     raise Wrong(f"There are two sums, and {taken} taken without a word.")
 
 
-READS = {
-    "item", "tolist", "numpy", "cpu", "__array__", "__float__", "__int__", "__bool__", "__index__",
-    "__repr__", "__format__",  # print and f-strings
-    "equal", "allclose", "is_nonzero", "nonzero", "unique",  # what comes back depends on the numbers
+UNSEEN = {  # ways to read that no mode is told of, on a CPU; the last two are print's and f-strings'
+    "numpy", "tolist", "cpu", "__array__", "storage", "untyped_storage", "__repr__", "__format__",
 }  # fmt: skip
 
 
@@ -175,24 +178,59 @@ class Promise(torch.Tensor):
     """A number that counts how often it, or what was computed from it, is read: on a GPU each time is a wait."""
 
     reads = 0
+    own_device = torch.device("cpu", 0)  # the CPU by another name: to go there is no wait
 
     @classmethod
     def __torch_function__(cls, func, types, args=(), kwargs=None):
-        name, told = getattr(func, "__name__", ""), [*args, *(kwargs or {}).values()]
-        to_cpu = name == "to" and "cpu" in [word for word in told if isinstance(word, str)]
-        Promise.reads += name in READS or to_cpu  # to a tensor's own device it may go
-        return super().__torch_function__(func, types, args, kwargs or {})
+        if func == torch.Tensor.device.__get__:
+            return cls.own_device
+        name, told = getattr(func, "__name__", ""), [*args[1:], *(kwargs or {}).values()]
+        Promise.reads += name in UNSEEN or brings_to_the_cpu(name, told)
+        with Waits():
+            return super().__torch_function__(func, types, args, kwargs or {})
+
+
+def brings_to_the_cpu(name, told):
+    """Whether the method `to` or `type` does, called with `told`, where a tensor is on a GPU."""
+    if name == "type":
+        return any(not isinstance(kind, torch.dtype) for kind in told)
+    return name == "to" and any(str(word) == "cpu" or type(word) is torch.Tensor for word in told)
+
+
+class Waits(TorchDispatchMode):
+    """Within it, what needs the numbers themselves, or gives as many as depends on them, is a read of a Promise."""
+
+    TAGS = frozenset([torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape])
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        by_place = func is torch.ops.aten.index.Tensor and all(i is None or i.dtype != torch.bool for i in args[1])
+        Promise.reads += not by_place and not self.TAGS.isdisjoint(func.tags)
+        return func(*args, **(kwargs or {}))
 
 
 def promised(number):
     return torch.Tensor._make_subclass(Promise, number)  # as_subclass makes a view: those cannot be detached in place
 
 
+def reading(make):
+    """`make`, which makes a tensor of a list, and so reads the tensors in it one by one."""
+
+    def watched(data, *arguments, **options):
+        if isinstance(data, (list, tuple)):
+            Promise.reads += any(isinstance(value, Promise) for value in tensors_in(data))
+        return make(data, *arguments, **options)
+
+    return watched
+
+
 def does_not_wait(Sums):
     sums, before = Sums(2), Promise.reads
+    makers = {name: reading(getattr(torch, name)) for name in ("tensor", "as_tensor", "asarray")}
     try:
         for _ in range(3):
-            sums.add(promised(torch.rand(())), promised(torch.tensor(3)))
+            values = promised(torch.rand(())), promised(torch.tensor(3))
+            with mock.patch.multiple(torch, **makers):
+                sums.add(*values)
     finally:  # some ways of reading, such as a format, end in an error with a Promise
         if Promise.reads > before:
             raise Wrong("`add` reads the number out of a tensor. On a GPU, Python would wait there in every batch.")
@@ -242,13 +280,12 @@ def evaluate_accuracy(function):
     seen, right = [64, 64, 7], [50, 31, 1]  # a fraction that rounding would change
     net, batches = scores_net(), [batch_with(n, r) for n, r in zip(seen, right)]
     net.append(nn.Sequential(nn.Dropout(0.5), nn.BatchNorm1d(10), nn.BatchNorm1d(10)))  # that tell the modes apart
-    net[-1][-1].eval()  # frozen, on purpose
+    net[-1][-1].eval().requires_grad_(False)  # frozen, on purpose
     modes, watch = [module.training for module in net.modules()], Watch(net)
     before = state_of(net, batches)
     with torch.enable_grad():
         got = attempt(function, net, batches, when="With batches of 64, 64 and 7")
         graphs = torch.is_grad_enabled()
-    after = state_of(net, batches)
     came_back = [module.training for module in net.modules()]
     if watch.pictures == seen[0]:
         raise Wrong("It looks at the first batch only.")
@@ -268,17 +305,10 @@ def evaluate_accuracy(function):
         sum(right) / (3 * seen[0]): "It takes every batch for as large as the first. The last one isn't.",
     }, "It looks at everything, in the right mode, but what it returns is not the fraction right.")  # fmt: skip
     if came_back[0] != modes[0]:
-        raise Wrong("The network came in training mode and stays in evaluation mode: who trains on trains another one.")
+        raise Wrong(STAYS_ASLEEP)
     if came_back != modes:
         raise Wrong("One layer was in evaluation mode before, on purpose. Now it isn't any more.")
-    for name, message in {
-        "weights": "The network comes back with other weights. A test only looks.",
-        "learning": "The weights come back without `requires_grad`: who trains on learns nothing.",
-        "hooks": "A hook of yours stays on the network, and will run whenever somebody uses it.",
-        "numbers": "Some numbers in the batches are other ones than before. A test only looks.",
-    }.items():
-        if after[name] != before[name]:
-            raise Wrong(message)
+    complain_about_traces(before, state_of(net, batches))
     if not graphs:
         raise Wrong("Afterwards graphs are switched off for everybody, and no `backward` works any more.")
     net.eval()
@@ -290,6 +320,9 @@ def evaluate_accuracy(function):
     return "All batches, in evaluation mode, without a graph, and the modes are back."
 
 
+STAYS_ASLEEP = "The network came in training mode and stays in evaluation mode: who trains on trains another one."
+
+
 def state_of(net, batches):
     """What a test should leave as it was, besides the modes."""
     return {
@@ -298,6 +331,17 @@ def state_of(net, batches):
         "hooks": [len(module._forward_hooks) for module in net.modules()],
         "numbers": [(X.tolist(), y.tolist()) for X, y in batches],
     }
+
+
+def complain_about_traces(before, after):
+    for name, message in {
+        "weights": "The network comes back with other weights. A test only looks.",
+        "learning": "Some weights come back with another `requires_grad`: who trains on learns nothing, or too much.",
+        "hooks": "A hook of yours stays on the network, and will run whenever somebody uses it.",
+        "numbers": "Some numbers in the batches are other ones than before. A test only looks.",
+    }.items():
+        if after[name] != before[name]:
+            raise Wrong(message)
 
 
 @exercise(
@@ -317,12 +361,13 @@ def confusion_matrix(function):
     pairs = pairs[torch.randperm(len(pairs))]
     batches = [(pictures_with(part[:, 1]), part[:, 0].clone()) for part in pairs.split(32)]
     net, truth = scores_net(), count_pairs(pairs)
-    watch = Watch(net)
+    watch, before = Watch(net), state_of(net, batches)
     got = attempt(function, net, list(batches), 7, when="With seven classes")
     if not torch.is_grad_enabled():
         raise Wrong("Afterwards graphs are switched off for everybody, and no `backward` works any more.")
-    if not torch.equal(torch.cat([y for _, y in batches]), pairs[:, 0]):
-        raise Wrong("It changes the labels that it was given; who gave them still needs them.")
+    complain_about_traces(before, state_of(net, batches))
+    if not net.training:
+        raise Wrong(STAYS_ASLEEP)
     if isinstance(got, list) and len(got) > 1 and all(row is got[0] for row in got):
         raise Wrong("Every row of your table is the same list: what is counted in one appears in all.")
     try:
@@ -354,6 +399,9 @@ def confusion_matrix(function):
             raise Wrong(message)
     if not torch.equal(got, truth):
         raise Wrong(f"There are {len(pairs)} pictures, and your table holds {got.sum():g}; place by place it differs.")
+    eight = as_table(attempt(function, net, list(batches), 8, when="With eight classes"))
+    if not torch.equal(eight.double().cpu(), F.pad(truth, (0, 1, 0, 1))):
+        raise Wrong("With seven classes it is right, with eight it isn't. Does it go by `num_classes` everywhere?")
     return "Its diagonal is what went right, and everything beside it has a name."
 
 

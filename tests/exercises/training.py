@@ -26,6 +26,10 @@ class Sums:
         return float(self.values[i])
 """
 
+REFUSED = """        if len(values) != len(self.values):
+            raise ValueError(f"expected {len(self.values)} values, got {len(values)}")
+"""
+KEPT = "        kept = self.values[len(values):]\n"
 VALUES = "        values = [v.detach() if torch.is_tensor(v) else v for v in values]\n"
 ADDED = "        self.values = [a + b for a, b in zip(self.values, values)]\n"
 IN_PLACE = """
@@ -70,6 +74,25 @@ class Sums:
 
     def __getitem__(self, i):
         return float(sum(self.kept[i]))
+"""
+
+TENSOR = """
+class Sums:
+    def __init__(self, n):
+        self.n = n
+        self.reset()
+
+    def reset(self):
+        self.values = torch.zeros(self.n, dtype=torch.float64)
+
+    def add(self, *values):
+        if len(values) != self.n:
+            raise ValueError
+        values = [torch.as_tensor(v, dtype=torch.float64).detach().reshape(()) for v in values]
+        self.values = self.values + torch.stack(values)
+
+    def __getitem__(self, i):
+        return self.values[i].item()
 """
 
 EVALUATE = """
@@ -129,6 +152,11 @@ def confusion_matrix(net, data_iter, num_classes=10):
     return table
 """
 ZEROS = "torch.zeros(num_classes, num_classes, dtype=torch.long)"
+ONE_HOT = """
+def confusion_matrix(net, data_iter, num_classes=10):
+    one_hot = torch.nn.functional.one_hot
+    return sum(one_hot(y, num_classes).T @ one_hot(net(X).argmax(dim=1), num_classes) for X, y in data_iter)
+"""
 ONE_BY_ONE = """            for label, answer in zip(y, answers):
                 table[label, answer] += 1
 """
@@ -136,6 +164,15 @@ PLACES_IN_LABELS = """            y *= num_classes
             y += answers
             table += y.bincount(minlength=num_classes**2).reshape(table.shape)
 """
+
+READS = [
+    *("print(v)", "f'{v.sum():.3f}'", "complex(v)", "v.numpy()", "v.tolist()", "v.untyped_storage()"),
+    *("v.equal(v + 1)", "v.allclose(v + 1)", "v.is_nonzero()", "v > 0 or 1"),
+    *("v.to(torch.device('cpu'))", "v.to(torch.zeros(1))", "v.type('torch.FloatTensor')", "v.type(torch.FloatTensor)"),
+    *("v.nonzero()", "v.argwhere()", "v.unique()", "v.unique_consecutive()"),
+    *("v[v > 0]", "torch.masked_select(v, v > 0)", "torch.where(v > 0)"),
+]
+OWN_DEVICE = "[v.to(v.device).to(v) for v in map(torch.as_tensor, values)]"
 
 WRONG = {
     "3.1": [
@@ -163,6 +200,8 @@ WRONG = {
             "broken = nn.Sequential(nn.Flatten(), nn.Linear(784, 10), nn.Softmax(dim=1)); lowest = 1.46",
             "no longer LeNet",
         ),
+        (but(SOFTMAX, ("\nlowest", "\nbroken[12] = nn.Linear(84, 9)\nlowest")), "yours gives ("),
+        (but(SOFTMAX, ("\nlowest", "\nbroken.insert(12, nn.Dropout(0.5))\nlowest")), "no longer LeNet"),
         (but(SOFTMAX, ("Softmax(dim=1)", "Softmin(dim=1)")), "not the softmax of the ten scores"),
         (
             but(SOFTMAX, ("nn.Softmax(dim=1)", "nn.Softmax(dim=1)).append(nn.Softmax(dim=1)")),
@@ -183,11 +222,13 @@ WRONG = {
         (but(SUMS, ("v.detach()", "v.detach().cpu()")), "would wait"),
         (but(SUMS, ("v.detach()", "v.detach().to('cpu')")), "would wait"),
         (but(SUMS, ("v.detach()", "v.detach().to(device='cpu')")), "would wait"),
-        (but(SUMS, (VALUES, f"        print(values)\n{VALUES}")), "would wait"),
-        (but(SUMS, (VALUES, f"        print(f'{{values[0]:.3f}}')\n{VALUES}")), "would wait"),
         *(
-            (but(SUMS, (VALUES, f"{VALUES}        [v.{read} for v in map(torch.as_tensor, values)]\n")), "would wait")
-            for read in ("equal(v + 1)", "allclose(v + 1)", "is_nonzero()", "nonzero()", "unique()")
+            (but(SUMS, (VALUES, f"{VALUES}        [{read} for v in map(torch.as_tensor, values)]\n")), "would wait")
+            for read in READS
+        ),
+        *(
+            (but(SUMS, (VALUES, f"{VALUES}        torch.{name}(values)\n")), "would wait")
+            for name in ("tensor", "as_tensor", "asarray")
         ),
         (IN_PLACE, "in place"),
         (but(SUMS, ("v.detach()", "v.detach_()")), "in place"),
@@ -224,6 +265,13 @@ WRONG = {
             "share",
         ),
         (but(SUMS, ("a + b", "a + int(b)")), "by a half"),
+        (but(SUMS, ("a + b", "a + abs(b)")), "sums of both"),
+        (but(SUMS, ("v.detach()", "v.detach().abs()")), "tensors of one number are not"),
+        (but(SUMS, (REFUSED, KEPT), (ADDED, f"{ADDED}        self.values += kept\n{REFUSED}")), "that was refused"),
+        (
+            but(SUMS, ("= [0.0] * len(self.values)", "= [0.0] * len(self.values); self.add = lambda *values: None")),
+            "After `reset`, sums",
+        ),
     ],
     "3.4": [
         (
@@ -236,6 +284,8 @@ WRONG = {
         (but(EVALUATE, ("    net.eval()\n", "")), "dropout throws dice"),
         (but(EVALUATE, (RESTORE, "")), "stays in evaluation mode"),
         (but(EVALUATE, (RESTORE, "    net.train()\n")), "on purpose"),
+        (but(EVALUATE, (RESTORE, RESTORE + "    net.training = True\n")), "in training mode now"),
+        (but(EVALUATE, ("in data_iter", "in data_iter[:-1]")), "looks at 128"),
         (but(EVALUATE, ("inference_mode", "enable_grad")), "builds a graph"),
         (but(EVALUATE, ("right / seen", "right")), "number of right answers"),
         (but(EVALUATE, ("right / seen", "right, seen")), "What your function returns"),
@@ -247,8 +297,9 @@ WRONG = {
         (but(EVALUATE, ("argmax(dim=1)", "softmax(dim=0).argmax(dim=1)")), "not the fraction right"),
         (
             but(EVALUATE, ("inference_mode", "enable_grad"), ("net.eval()", "net.eval().requires_grad_(False)")),
-            "learns nothing",
+            "or too much",
         ),
+        (but(EVALUATE, (RESTORE, RESTORE + "    net.requires_grad_(True)\n")), "or too much"),
         (but(EVALUATE, (RESTORE, SHIFTED)), "other weights"),
         (but(EVALUATE, (RESTORE, RESTORE + "    torch.set_grad_enabled(False)\n")), "switched off"),
         (but(EVALUATE, ("    net.eval()\n", HOOKED)), "A hook"),
@@ -283,7 +334,18 @@ WRONG = {
         (but(CONFUSION, ("+= 1", "+= 2")), "place by place"),
         (but(CONFUSION, ("torch.long", "torch.uint8")), "and then starts again"),
         (but(CONFUSION, ("torch.long", "torch.int8")), "and then starts again"),
-        (but(CONFUSION, (ONE_BY_ONE, PLACES_IN_LABELS)), "changes the labels"),
+        (but(CONFUSION, (ZEROS, "torch.zeros(7, 7)")), "with eight"),
+        (but(CONFUSION, (ONE_BY_ONE, but(PLACES_IN_LABELS, ("y *= num_classes", "y = 7 * y")))), "with eight"),
+        (but(CONFUSION, (ONE_BY_ONE, PLACES_IN_LABELS)), "in the batches"),
+        (but(CONFUSION, ("    return table", "    X.zero_()\n    return table")), "in the batches"),
+        (
+            but(
+                CONFUSION,
+                ("    return table", "    for p in net.parameters():\n        p.data.zero_()\n    return table"),
+            ),
+            "other weights",
+        ),
+        (but(CONFUSION, ("    return table", "    net.eval()\n    return table")), "stays in evaluation mode"),
         (but(CONFUSION, ("    return table", "    torch.set_grad_enabled(False)\n    return table")), "switched off"),
         (but(CONFUSION, (ZEROS, "[[0] * num_classes] * num_classes"), (", answer]", "][answer]")), "same list"),
         (but(CONFUSION, ("return table", "return 'table'")), "no table"),
@@ -296,12 +358,19 @@ WRONG = {
 }
 
 RIGHT = {
-    "3.3": [but(SUMS, ("a + b", "b + torch.as_tensor(a).to(torch.as_tensor(b).device)"))],
+    "3.3": [
+        but(SUMS, ("a + b", "b + torch.as_tensor(a).to(torch.as_tensor(b).device)")),
+        but(SUMS, (VALUES, f"{VALUES}        values = {OWN_DEVICE}\n")),
+        but(SUMS, (VALUES, ""), ("    def add", "    @torch.no_grad()\n    def add")),
+        TENSOR,
+    ],
     "3.4": [ON_A_COPY],
     "3.5": [
         but(CONFUSION, ("return table", "return table.tolist()")),
         but(CONFUSION, ("return table", "return list(table)")),
         but(CONFUSION, ("torch.long", "torch.int16")),
         but(CONFUSION, ("torch.long", "torch.float32")),
+        but(CONFUSION, ("return table", "return table.numpy()")),
+        ONE_HOT,
     ],
 }
