@@ -1,6 +1,5 @@
 """The exercises of notebook 6, As fast as the machine."""
 
-import bisect
 import contextlib
 import copy
 import itertools
@@ -44,21 +43,26 @@ def longest_bar(answer):
         raise Wrong("The loading is ten times as fast, but the epoch has two other parts.")
     if first < 1 or second < 1:
         raise Wrong("A number below 1 would mean slower: which of the two times belongs above the line?")
-    if abs(first - 3.5) < 0.006:
+    if math.isclose(first, 2.28):
+        raise Wrong("The first number is cut off, and not rounded.")
+    if abs(first - 3.5) < ROUNDED:
         raise Wrong("The first number is the seconds that the epoch takes then, and not how many times as fast it is.")
-    if abs(first - 8 / 6) < 0.006 and abs(second - 8 / 3.5) < 0.006:
+    if abs(first - 8 / 6) < ROUNDED and abs(second - 8 / 3.5) < ROUNDED:
         raise Wrong("Both are needed, but the other way round: the loading comes first.")
-    if abs(first - 8 / 3) < 0.006:
+    if abs(first - 8 / 3) < ROUNDED:
         raise Wrong("For the first number the loading has vanished; it takes a tenth of its time.")
     if math.isclose(first, 2.3) or math.isclose(second, 1.3):
         raise Wrong("That is rounded too far: two decimal places are asked for.")
-    if abs(first - 8 / 3.5) > 0.006:
+    if abs(first - 8 / 3.5) > ROUNDED:
         raise Wrong("The first number is not the old time divided by the new one.")
     if math.isinf(second):
         raise Wrong("The second number is not infinite: the loading is still there.")
-    if abs(second - 8 / 6) > 0.006:
+    if abs(second - 8 / 6) > ROUNDED:
         raise Wrong("The first number is right; the second one is not the old time divided by what is left.")
     return "So the longest bar comes first."
+
+
+ROUNDED = 0.0051  # how far two decimal places may be off
 
 
 @exercise(
@@ -86,7 +90,7 @@ def lies(lying_clock):
     def watched_clock():
         now = clock()
         if not gpu.looking:
-            looks.append(now)
+            looks.append((now, gpu.jobs))
         return now
 
     begin = clock()
@@ -106,19 +110,22 @@ def lies(lying_clock):
         raise Wrong("No clock goes backwards or stands still: measure something, only the wrong thing.")
     if not looks:
         raise Wrong(ANOTHER_CLOCK)
-    laps = sum(looks[1::2]) - sum(looks[::2]) if len(looks) % 2 == 0 else 0.0  # one for each job, perhaps
-    if abs(laps - seconds) >= 2e-5 and not is_a_span(seconds, looks):
-        raise Wrong("That is not the time, in seconds, between two looks at `time.perf_counter()`.")
+    if not is_the_whole(seconds, looks):
+        raise Wrong(
+            "That is not the time, in seconds, between two looks at `time.perf_counter()`, the first before all jobs "
+            "and the second behind the last."
+        )
     return seconds < truth / 10
 
 
-def is_a_span(seconds, looks):
-    """Whether two of the looks, in order, are `seconds` apart. Who waits by looking has a hundred thousand of them."""
-    for i, first in enumerate(looks, start=1):
-        last = bisect.bisect_left(looks, first + seconds - 2e-5, lo=i)
-        if last < len(looks) and looks[last] < first + seconds + 2e-5:
-            return True
-    return False
+def is_the_whole(seconds, looks):
+    """Whether all ten jobs were asked for in these seconds: between two looks (time, jobs so far), or in laps."""
+    laps = [(end - begin, after - before) for (begin, before), (end, after) in zip(looks[::2], looks[1::2])]
+    begins, ends = ([now for now, jobs in looks if jobs == count] for count in (0, 10))
+    spans = [end - begin for begin in begins for end in ends]  # who waits by looking has a hundred thousand
+    if sum(jobs for _, jobs in laps) == 10:
+        spans.append(sum(lap for lap, _ in laps))
+    return any(abs(span - seconds) < 6e-6 for span in spans)  # five decimal places will do
 
 
 class ShortJobs(ladder.ToyGPU):

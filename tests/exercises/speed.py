@@ -60,6 +60,7 @@ WRONG = {
         ("answer = (2.3, 1.33)", "two decimal places"),
         ("answer = (2.3, 1.3)", "two decimal places"),
         ("answer = (2.29, 1.3)", "two decimal places"),
+        ("answer = (2.28, 1.33)", "cut off"),
         ("answer = (1.9, 1.33)", "The first number is not the old time"),
         ("answer = 2.29", "two numbers in brackets"),
         ("answer = ('2.29', '1.33')", "two numbers in brackets"),
@@ -87,6 +88,26 @@ WRONG = {
         ),
         (lying_clock([TEN, READ, "gpu.wait()"]), "returns nothing"),
         (lying_clock([TEN, "gpu.wait()", "return 0.001"]), "between two looks"),
+        (lying_clock(["time.perf_counter()", TEN, "gpu.wait()", "return 1e-6"]), "between two looks"),
+        (lying_clock([READ, TEN, "gpu.wait()", "return seconds"]), "between two looks"),
+        (lying_clock([TEN, "gpu.wait(); start = time.perf_counter()", READ, "return seconds"]), "between two looks"),
+        (lying_clock([TEN, "gpu.wait(); time.perf_counter(); time.perf_counter(); return 1e-5"]), "between two looks"),
+        (
+            lying_clock([TEN.replace("10", "9"), READ, "gpu.run(0.003); gpu.wait(); return seconds"]),
+            "between two looks",
+        ),
+        (
+            lying_clock(
+                [
+                    "gpu.run(0.003); start = time.perf_counter()",
+                    TEN.replace("10", "9"),
+                    READ,
+                    "gpu.wait()",
+                    "return seconds",
+                ]
+            ),
+            "between two looks",
+        ),
         (lying_clock([TEN, "gpu.wait()", READ, "return seconds / 20"]), "between two looks"),
         (lying_clock([TEN, READ, "gpu.wait()", "return start + seconds"]), "between two looks"),
         (lying_clock([TEN, READ, "gpu.wait()", "return seconds * 10**9"]), "between two looks"),
@@ -187,7 +208,9 @@ WRONG = {
 }
 
 RIGHT = {
+    "6.1": ["answer = [16 / 7, 4 / 3]", "answer = (2.286, 1.333)", "answer = (2.29, 1.33)"],
     "6.2": [
+        lying_clock([TEN, READ, "gpu.wait()", "return round(seconds, 5)"]),
         lying_clock([TEN, READ, "gpu.wait()", "return torch.tensor(seconds, dtype=torch.float64)"]),
         lying_clock(
             [
