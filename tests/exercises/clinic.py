@@ -175,7 +175,16 @@ WRONG = {
             ([(PERMUTE, "y = y[torch.randperm(len(y))]"), IN_ORDER], "the pictures stay in their places"),
             ([(PERMUTE, "pass"), IN_ORDER], "nothing is shuffled any more"),
             ([(PERMUTE, "X, y = X.flip(0), y.flip(0)"), IN_ORDER], "and not in a random one"),
-            ([(PERMUTE, "rows = y.argsort()\n    X, y = X[rows], y[rows]"), IN_ORDER], "and not in a random one"),
+            ([(PERMUTE, "X, y = X.roll(7, 0), y.roll(7, 0)"), IN_ORDER], "and not in a random one"),
+            ([(PERMUTE, "X[:2], y[:2] = X[:2].flip(0), y[:2].flip(0)"), IN_ORDER], "and not in a random one"),
+            *(
+                ([(PERMUTE, f"rows = {order}\n    X, y = X[rows], y[rows]"), IN_ORDER], "and not in a random one")
+                for order in (
+                    "y.argsort(stable=True)",
+                    "torch.arange(len(X)).reshape(2, -1).T.flatten()",
+                    "X.mean(dim=(1, 2, 3)).argsort()",
+                )
+            ),
             ([(PERMUTE, "rows = torch.randint(len(X), (len(X),))\n    X, y = X[rows], y[rows]")], "some are left out"),
             ([TOGETHER, ("X[order], y[order]", "X[order[:8]], y[order[:8]]")], "some are left out"),
             ([TOGETHER, ("test_iter))\n", "test_iter[:1]))\n")], "in the first batch alone"),

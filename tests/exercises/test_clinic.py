@@ -59,6 +59,13 @@ MENDED = [
         "    for _ in range(num_epochs):\n        p = torch.randperm(len(X))\n        X, y = X[p], y[p]\n",
     ),
     ("clinic.4", PERMUTE, PERMUTE.split("\n", 1)[1]),
+    ("clinic.4", PERMUTE, "    torch.manual_seed(0)\n" + PERMUTE.split("\n", 1)[1]),
+    (
+        "clinic.4",
+        PERMUTE,
+        TOGETHER + PERMUTE.split("\n", 1)[1],
+        ("torch.randperm(len(X)).split", "torch.arange(len(X)).split"),
+    ),
     ("clinic.4", PERMUTE, PERMUTE.replace("X, y = ", "X, y = map(torch.stack, zip(*shuffled(X, y)))  # ")),
     (
         "clinic.4",
