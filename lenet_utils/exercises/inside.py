@@ -311,10 +311,11 @@ MISTAKES = {
 
 
 def compare_errors(function, logits, labels, T):
-    given = logits.clone()
-    got = attempt(function, given, labels.clone(), T, when=f"At a temperature of {T:.1f}")
-    if not torch.equal(given, logits):
-        raise Wrong("It changes the logits that it was given, so the next call starts from other ones.")
+    given = logits.clone(), labels.clone()
+    got = attempt(function, *given, T, when=f"At a temperature of {T:.1f}")
+    for name, mine, theirs in zip(("logits", "labels"), (logits, labels), given):
+        if not torch.equal(mine, theirs):
+            raise Wrong(f"It changes the {name} that it was given, so the next call starts from other ones.")
     got, truth = as_number(got, "What your function returns"), calibration_error(logits, labels, T)
     if abs(got - truth) < 1e-6:  # first: by chance, a mistake may make hardly any difference
         return

@@ -103,7 +103,11 @@ def kill(function):
         raise Wrong("A bias, or what comes out, is not a finite number: that would be noticed at once.")
     if all(torch.equal(p, q) for p, q in zip(net.parameters(), before.parameters())):
         raise Wrong("Nothing has changed in the network.")
-    arrives, arrived = (largest_gradient_below(network, X, y) for network in (net, before))
+    twin = lenet()
+    twin.load_state_dict(net.state_dict())
+    arrives, arrived = (largest_gradient_below(network, X, y) for network in (twin, before))
+    if arrives > 1e-12 >= largest_gradient_below(net, X, y):
+        raise Wrong("Its biases alone would let the gradient through: something else in the network stops it.")
     if 1e-12 < arrives < arrived / 100:
         raise Wrong("The first convolution gets far less gradient than before, but some: slowly, it can still learn.")
     if arrives > 1e-12:
@@ -113,7 +117,8 @@ def kill(function):
 
 def largest_gradient_below(net, X, y):
     """The largest gradient of a weight in the first convolution, by size."""
-    return float(torch.autograd.grad(F.cross_entropy(net(X), y), net[1].weight)[0].abs().max())
+    (gradient,) = torch.autograd.grad(F.cross_entropy(net(X), y), net[1].weight, materialize_grads=True)  # 0 for none
+    return float(gradient.abs().max())
 
 
 def expect_function(answer, what):
@@ -172,27 +177,28 @@ def relu_lenet(make):
     net = made_by(make)
     if sorted(p.shape for p in net.parameters()) != sorted(p.shape for p in lenet().parameters()):
         raise Wrong("Its layers with weights are not those of lenet(): the shapes of their parameters differ.")
-    X, right = torch.rand(5, 1, 28, 28).to(next(net.parameters())), torch.zeros(5, 10)  # in the network's precision
+    X = 20 * torch.rand(5, 1, 28, 28).to(next(net.parameters()))  # in the network's precision, and beyond every limit
+    right = torch.zeros(5, 10)
     while right.min() > -0.1:  # some score is negative, or nobody would see a ReLU behind the last layer
         for p in net.parameters():  # large enough that every difference shows
             nn.init.normal_(p, std=0.1)
         right = reference(net, X, (F.relu,) * 4, (F.max_pool2d,) * 2)
     Y = attempt(net, X, when="For 5 pictures")
     expect_scores(Y, 5)
-    Y = Y.to(right)
-    if torch.allclose(Y, right, atol=1e-4):
+    Y, about = Y.to(right), 1e-5 * right.abs().max().item()
+    if torch.allclose(Y, right, atol=about):
         return "The book's first exercise. With a learning rate that it bears, this network knows no plateau."
     if torch.allclose(Y.sum(dim=1), torch.ones(5), atol=1e-3):
         raise Wrong("Its ten numbers add up to 1: there is a softmax at the end, and the loss takes another one.")
     if torch.allclose(Y.exp().sum(dim=1), torch.ones(5), atol=1e-3):
         raise Wrong("There is a log-softmax at the end: that is the loss's own work, and was not asked for.")
-    if torch.allclose(Y, right.relu(), atol=1e-4):
+    if torch.allclose(Y, right.relu(), atol=about):
         raise Wrong("There is a ReLU behind the last layer: no score can be negative any more.")
-    if torch.allclose(Y, reference(net, X, (F.relu, F.relu, F.relu, nn.Identity()), (F.max_pool2d,) * 2), atol=1e-4):
+    if torch.allclose(Y, reference(net, X, (F.relu, F.relu, F.relu, nn.Identity()), (F.max_pool2d,) * 2), atol=about):
         raise Wrong("Two linear layers follow each other with nothing between: the note's own mistake.")
     for layers in itertools.product(*[(F.relu, torch.sigmoid)] * 4, *[(F.max_pool2d, F.avg_pool2d)] * 2):
         activations, pools = layers[:4], layers[4:]
-        if torch.allclose(Y, reference(net, X, activations, pools), atol=1e-4):
+        if torch.allclose(Y, reference(net, X, activations, pools), atol=about):
             complain_about_old(activations.count(torch.sigmoid), pools.count(F.avg_pool2d))
     raise Wrong("It has the right parameters, but computes something else with them.")
 

@@ -13,6 +13,7 @@ from .ask import as_number
 from .engine import Wrong, attempt, exercise
 
 STEPS = 10  # of 256 pictures each, with the learner's learning rate
+PICTURES = 60_000  # that an epoch trains on
 
 
 def a_number(answer):
@@ -111,6 +112,11 @@ def eight_epochs(history):
         raise Wrong("These are four epochs, as many as further up.")
     if len(history) != 8:
         raise Wrong(f"The number of epochs should be 8, and here it is {len(history)}.")
+    for epoch, images in enumerate(history.images, start=1):
+        if images != PICTURES:
+            raise Wrong(f"In epoch {epoch} it saw {images:,} pictures, and not all {PICTURES:,} of the training.")
+    if not all(map(math.isfinite, history.train_loss)):
+        raise Wrong("Its loss stops being a number, so it has learned nothing since: was the learning rate so large?")
     if max(history.train_loss) - min(history.train_loss) < 1e-4:
         raise Wrong("The loss is the same in every epoch: was the learning rate 0?")
     half, full = history.test_acc[3], history.test_acc[7]

@@ -125,6 +125,7 @@ WRONG = {
         (but(CALIBRATION, ("logits / temperature", "logits * temperature")), "You multiply"),
         (but(CALIBRATION, ("softmax(dim=1)", "softmax()")), "error in your line 3, `p = (logits"),
         (but(CALIBRATION, ("logits / temperature", "logits.div_(temperature)")), "changes the logits"),
+        (but(CALIBRATION, ("    return float", "    labels.zero_()\n    return float")), "changes the labels"),
         (but(CALIBRATION, ("logits / temperature", "logits")), "makes no difference"),
         (but(CALIBRATION, ("(logits / temperature).softmax(dim=1)", "logits.softmax(dim=1) / temperature")), "no more"),
         (but(CALIBRATION, (".abs()", "")), "make up for each other"),

@@ -24,6 +24,14 @@ def mine(net):
     return f"def my_lenet():\n    return {net}"
 
 
+LOG = """
+class Log(nn.Module):
+    def forward(self, X):
+        return X.log()
+
+
+"""
+
 WRONG = {
     "5.1": [
         ("ours, notes = 0.25, 0.25", "one sigmoid lets through"),
@@ -50,6 +58,13 @@ WRONG = {
         (kill("net.eval()"), "Nothing has changed"),
         (kill("nn.init.constant_(net[12].bias, 50.0)"), "still gets its gradient"),
         (kill("nn.init.constant_(net[10].bias, 12.0)"), "far less gradient"),
+        *(
+            (
+                kill(f"net[3].register_forward_hook(lambda *given: given[2]{end}); nn.init.ones_(net[12].bias)"),
+                "something else in the network",
+            )
+            for end in (" * 0", ".detach()")
+        ),
         (kill("net[10].bias += 100"), "keeps account"),
         (kill("net[10].bias = 100"), "in your line 2"),
         (kill("net[10].bias.data = torch.tensor(100.0)"), "another shape"),
@@ -79,6 +94,10 @@ WRONG = {
         (relu(first=8, end="nn.Identity()").replace("Conv2d(8", "Conv2d(8"), "the shapes of their"),
         ("def relu_lenet():\n    return d2l.lenet()", "as it was"),
         (relu(activation="nn.Tanh", between="nn.Tanh()"), "computes something else"),
+        (relu(activation="nn.ReLU6", between="nn.ReLU6()"), "computes something else"),
+        (relu().replace("nn.ReLU", "nn.ReLU6", 1), "computes something else"),
+        (relu(between="nn.Hardtanh(0, 6)"), "computes something else"),
+        (relu(activation="nn.LeakyReLU", between="nn.LeakyReLU()"), "computes something else"),
     ],
     "5.4": [
         ("my_lenet = modern.modern_lenet()", "That is a network"),
@@ -94,6 +113,8 @@ WRONG = {
         (mine("nn.Sequential(nn.Flatten(), nn.Linear(784, 5))"), "(4, 5)"),
         (mine("nn.Sequential(nn.Flatten(), *[nn.Linear(784, 10), nn.Sigmoid()] * 1, *[m for _ in range(9) for m in "
               "(nn.Linear(10, 10), nn.Sigmoid())])"), "learns nothing"),
+        (mine("nn.Sequential(nn.Flatten(), nn.Linear(784, 10), nn.Hardtanh(-torch.inf, 1.0), Log())").replace(
+            "def", LOG + "def", 1), "stops being a number"),
     ],
     "5.5": [
         ("expected, seeds = 0.1, 5", "for one comparison"),
