@@ -105,7 +105,7 @@ WRONG = {
         "i",
         {"h": "the training loss is close to 0", "a": "first test batch only"},
         [
-            "and takes the softmax of them",
+            "still has it: `cross_entropy` gets",
             ([("softmax(dim=1)", "softmax(dim=0)")], "down the batch"),
             ([("softmax(dim=1)", "sigmoid()")], "sigmoid squeezes"),
             ([(LOSS, "F.nll_loss(y_hat, y)")], "it gets the probabilities themselves"),
@@ -148,6 +148,7 @@ WRONG = {
                 ],
                 "no longer learns",
             ),
+            ([*MODES, ("in test_iter]", "in train_iter]")], "no longer looks at the test"),
             ([*MODES, ("in test_iter]", "in test_iter[:1]]")], "in the first batch alone"),
             ([*MODES, (MARK, "sum(r.float().mean().item() for r in right) / 2")], "the mean of the batches"),
             ([*MODES, (MARK, "torch.cat(right).sum().item()")], "count what is right"),

@@ -62,6 +62,8 @@ WRONG = {
         ("sizes = (0, 256)", "at least one"),
         ("sizes = 256", "Two sizes"),
         ("sizes = (0.5, 255.5)", "at least one"),
+        ("sizes = (1.5, 254.5)", "at least one"),
+        ("sizes = (1, 1, 254)", "Two sizes"),
         ("sizes = ('1', 255)", "Each size should be a number"),
     ],
     "7.3": [
@@ -74,9 +76,12 @@ WRONG = {
             "changes the gradients",
         ),
         (average("return grads"), "one tensor"),
-        (
-            average("return sum(g * n for g, n in zip(grads, counts)) / sum(counts) if all(counts) else 0"),
-            "With an empty share",
+        *(
+            (
+                average(f"return sum(g * n for g, n in zip(grads, counts)) / sum(counts) if all(counts) else {other}"),
+                "With an empty share",
+            )
+            for other in ("0", "grads[-1]", "grads[0][:1]")
         ),
         (average("sum(grads)"), "returns nothing"),
     ],

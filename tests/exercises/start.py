@@ -74,6 +74,7 @@ WRONG = {
         (name_of("return {'bag': 1}"), "type `dict`"),
         (name_of("yield 'bag'"), "type `generator`"),
         (name_of("return scores.max()"), "a score"),
+        (name_of("return scores"), "a tensor of 10 numbers"),
         (name_of(f"return {NAMES}([scores.argmax()])"), "gives a list"),
         (name_of(f"return {NAMES}([scores.argmin()])[0]"), "lowest score"),
         (name_of("return 'bag'"), "whatever the scores"),

@@ -175,9 +175,21 @@ def test_what_is_rounded_too_far_is_told_so(value, rounded):
 
 def test_2_3_praises_lenet_5_only_for_its_layers():
     net32 = runpy.run_path(str(HERE / "shapes.py"))["NET32"]
-    for code, praised in [(net32, True), (net32.replace("AvgPool2d", "MaxPool2d"), False)]:
+    sigmoid_last = net32.replace("84), nn.Sigmoid()", "84)") + "net32.append(nn.Sigmoid())\n"
+    windows = net32.replace("16, kernel_size=5", "16, kernel_size=6").replace("6, kernel_size=5", "6, kernel_size=3")
+    for code, words in [
+        (net32, "was meant"),
+        (net32.replace("AvgPool2d", "MaxPool2d"), "keeps the windows"),
+        (sigmoid_last, "keeps the windows"),
+        (windows, "other windows"),
+    ]:
         (verdict,) = verdicts("2.3", code, draws=1)
-        assert verdict.kind == "right" and ("was meant" in verdict.text) == praised
+        assert verdict.kind == "right" and words in verdict.text, verdict
+
+
+def test_what_a_learning_rate_ruins_is_no_luck():
+    start = importlib.import_module("lenet_utils.exercises.start")
+    assert start.accuracy_after_steps(2.5) == start.accuracy_after_steps(2.5)
 
 
 def test_rounding_shows_in_6_5_whatever_is_drawn(monkeypatch):
