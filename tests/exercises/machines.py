@@ -58,7 +58,7 @@ WRONG = {
     "7.2": [
         ("sizes = (128, 128)", "equal shares"),
         ("sizes = (100, 156)", "1.6 times as much"),
-        ("sizes = (1, 254)", "yours have 255"),
+        ("sizes = (1, 253)", "yours have 254"),
         ("sizes = (0, 256)", "at least one"),
         ("sizes = 256", "Two sizes"),
         ("sizes = (0.5, 255.5)", "at least one"),

@@ -17,6 +17,7 @@ import importlib
 import itertools
 import json
 import linecache
+import numbers
 import pathlib
 import re
 import runpy
@@ -76,17 +77,31 @@ def imports(notebook):
     raise AssertionError("no import cell with `from lenet_utils.exercises import check`")
 
 
-def verdicts(number, code, draws=None):
+def verdicts(number, code, draws=None, judge=engine.judge):
     """What the check cell of exercise `number` says when `code` stands in the stub's place; for several draws."""
     path, task = FOUND[number]
     _, setup, slow, _ = cases(module_of(number))
     names, said = {"__name__": "__main__"}, []
     for cell in (imports(read(path)), setup, code):
         execute(cell, names)
-    names["check"] = lambda number, *answers: said.append(engine.judge(number, *answers))
+    names["check"] = lambda number, *answers: said.append(judge(number, *answers))
     for _ in range(draws or (1 if number in slow else DRAWS)):
         execute(source(task.check), names)
     return said
+
+
+def numbers_of(answers):
+    """The numbers among what is handed over, in tuples and lists too."""
+    if isinstance(answers, (tuple, list)):
+        return {number for answer in answers for number in numbers_of(answer)}
+    return {answers} if isinstance(answers, numbers.Real) and not isinstance(answers, bool) else set()
+
+
+def tells(text, number):
+    """Whether `number`, with three digits or more, stands in `text`; with two it may mean something else there."""
+    spelt = {f"{number:,}", f"{number:_}", f"{number}", *(f"{number:.{digits}g}" for digits in (3, 4, 5))}
+    spelt = {digits for digits in spelt if "e" not in digits and len(re.sub(r"^0[.]0*|[^\d]", "", digits)) >= 3}
+    return any(re.search(rf"(?<![\d.,]){re.escape(digits)}(?![.,]?\d)", text) for digits in spelt)
 
 
 @functools.cache
@@ -142,6 +157,25 @@ def test_solutions_are_not_told(number):
     lines = [line for line in lines if len(line) > 15 or re.match(r"\w+ = ", line)]  # `guess = 0.1` tells it all
     given_away = [line for line in lines if any(line in text for text in told)]
     assert not given_away
+
+
+def assigns_only(number):
+    return all(isinstance(step, ast.Assign) for step in ast.parse(FOUND[number][1].solution).body)
+
+
+@pytest.mark.parametrize("number", [n for n in FOUND if assigns_only(n) and n not in cases(module_of(n))[2]])
+def test_numbers_of_solutions_are_not_told(number):
+    """But to whoever has written them already."""
+    (right,) = verdicts(number, FOUND[number][1].solution, draws=1, judge=lambda number, *answers: numbers_of(answers))
+    assert not any(tells(hint, n) for hint in engine.find(number).hints for n in right)
+    for code, _ in cases(module_of(number))[0].get(number, []):
+        missing = [n for n in right if not tells(code, n)]
+        assert not any(tells(v.text, n) for v in wrong_messages(number, code) for n in missing), code
+
+
+@pytest.mark.parametrize("number, text", [(938, "It is 938."), (370236, "370,236 bytes"), (16 / 7, "2.29 times")])
+def test_a_number_is_found_in_a_message_but_not_in_a_longer_one(number, text):
+    assert tells(text, number) and not tells("1938, 938.5, 9,380, 1,370,236 and 12.29", number)
 
 
 def test_every_exercise_stands_in_a_notebook():
