@@ -345,7 +345,6 @@ WRONG = {
             ),
             "other weights",
         ),
-        (but(CONFUSION, ("    return table", "    net.eval()\n    return table")), "stays in evaluation mode"),
         (but(CONFUSION, ("    return table", "    torch.set_grad_enabled(False)\n    return table")), "switched off"),
         (but(CONFUSION, (ZEROS, "[[0] * num_classes] * num_classes"), (", answer]", "][answer]")), "same list"),
         (but(CONFUSION, ("return table", "return 'table'")), "no table"),
@@ -371,6 +370,7 @@ RIGHT = {
         but(CONFUSION, ("torch.long", "torch.int16")),
         but(CONFUSION, ("torch.long", "torch.float32")),
         but(CONFUSION, ("return table", "return table.numpy()")),
+        but(CONFUSION, ("    return table", "    net.eval()\n    return table")),  # nobody asked for the mode
         ONE_HOT,
     ],
 }
