@@ -73,8 +73,8 @@ def opened(browser, saved):
 
 
 def notebook_around(page):
-    """A page with the HTML of a notebook's output in it."""
-    return f"<!doctype html><meta charset=utf-8><body style='margin: 0'>{page._repr_html_()}"
+    """A page with the HTML of a notebook's output in it, out of the bundle that a notebook asks for."""
+    return f"<!doctype html><meta charset=utf-8><body style='margin: 0'>{page._repr_mimebundle_()['text/html']}"
 
 
 # ---- computing
