@@ -101,17 +101,46 @@ def test_pixels_that_are_no_bytes_stay_exact(net, opened, tmp_path):
     assert_same_outputs(page, net, images[1])
 
 
+NEXT_FRAME = "() => new Promise(requestAnimationFrame)"  # a chosen picture's answer is painted in it
+BARS = """() => [...document.querySelectorAll(".bar")].map((bar) => [
+    bar.innerText.split("\\n")[0], bar.querySelector("i").style.width, bar.lastChild.textContent, bar.title,
+    bar.classList.contains("best"), bar.classList.contains("label")])"""
+
+
+def is_share(text, share):
+    return text.endswith("%") and abs(float(text[:-1]) / 100 - share) < 0.000502  # rounded to a tenth of a per cent
+
+
 @pytest.mark.browser
 def test_the_answer_is_the_networks(net, data, opened):
     page = opened()
-    page.get_by_role("radio", name="Picture 7:").click()
+    images, labels = data
     with torch.inference_mode():
-        shares = net(data[0][7:8]).softmax(dim=1)[0]
-    share = f"{shares.max():.1%}"
-    verdict = "✓ as the label says" if shares.argmax() == data[1][7] else f"✗ the label says {LABELS[data[1][7]]}"
-    until(page, f"document.getElementById('answer').textContent === '{LABELS[shares.argmax()]} {share} {verdict}'")
-    until(page, "document.getElementById('announcer').textContent.length > 0")
-    assert LABELS[shares.argmax()] in page.locator("#announcer").inner_text()
+        all_scores = net(images)
+    right = (all_scores.argmax(dim=1) == labels).tolist()
+    assert any(right) and not all(right)
+    for number_of, (scores, label) in enumerate(zip(all_scores, labels)):
+        page.locator("#pictures button").nth(number_of).click()
+        page.evaluate(NEXT_FRAME)
+        shares, best = scores.softmax(dim=0), scores.argmax()
+        verdict = "✓ as the label says" if best == label else f"✗ the label says {LABELS[label]}"
+        answer = page.locator("#answer")
+        share_of_best = answer.inner_text().removeprefix(LABELS[best]).removesuffix(verdict).strip()
+        assert answer.inner_text() == f"{LABELS[best]} {share_of_best} {verdict}"
+        assert is_share(share_of_best, shares[best])
+        assert answer.locator("span").get_attribute("class") == ("right" if best == label else "wrong")
+        bars = page.evaluate(BARS)
+        assert [name for name, *_ in bars] == list(LABELS)
+        for i, (name, width, share, title, is_best, is_label) in enumerate(bars):
+            assert float(width[:-1]) == pytest.approx(100 * shares[i].item(), abs=0.01) and is_share(share, shares[i])
+            assert title.startswith(f"{name}: {share}, score ")
+            assert number(title.rpartition(" ")[2]) == pytest.approx(scores[i].item(), abs=2e-4)
+            assert (is_best, is_label) == (i == best, i == label)
+    until(page, f"document.getElementById('announcer').textContent === '{LABELS[best]}, {share_of_best}. {verdict}'")
+    marked = "(buttons) => buttons.map((button) => [button.classList.contains('wrong'), button.title, button.ariaLabel])"
+    for i, (is_wrong, title, label) in enumerate(page.locator("#pictures button").evaluate_all(marked)):
+        called = "" if right[i] else f", which the network calls {LABELS[all_scores[i].argmax()]}"
+        assert is_wrong != right[i] and title == label == f"Picture {i}: {LABELS[labels[i]]}{called}"
 
 
 # ---- drawing and files
@@ -345,34 +374,76 @@ def test_a_written_out_line_adds_up(opened):
     assert computed == pytest.approx(number(result), abs=400 * 2e-3)
 
 
-UNITS = {
+UNITS = {  # an index of None: where the smallest number goes in, which a ReLU and its line turn into something else
     "the corrected one": {
+        (1, 200): "Sum of the 25 products",
         (3, 200): "The mean of 4 numbers",
         (7, 137): "5 × 25 + 2 × 5 + 2 = 137",
+        (10, 3): "Sum of the 120 products",
         (12, 9): "Softmax, over all classes",
         (0, 30): "Reshape only writes the 784 numbers",
     },
     "a modern one": {
         (3, 200): "The largest of 9 numbers",
+        (3, 0): "The largest of 4 numbers",  # those of the padding take no part
         (2, 20): "minus the mean seen in training",
+        (2, 2000): "For map 4: minus the mean",
+        (4, None): "max(0, ",
+        (5, 20): "from 5 maps",
+        (6, 20): "tanh(",
         (7, 20): "Dropout lets everything through",
+        (8, 0): "The mean of 4 numbers",  # here they do: as zeros
+        (10, 3): "The mean of 24 numbers",
         (13, 7): "For unit 7: minus the mean",
+        (14, None): "max(0, ",
+        (16, 3): "Sum of the 20 products",
     },
 }
+NUMBERS = "p.numbers, span.numbers, .written[open] p:not(.hint)"
+MEANING = {"sqrt": np.sqrt, "exp": np.exp, "tanh": np.tanh, "sigmoid": lambda z: 1 / (1 + np.exp(-z)), "max": max}
+
+
+def sides(line, powers):
+    """What stands between the equals signs of a written-out line, each side worked out; `powers`: Σ e^z."""
+    for theirs, ours in {"Σ e^z": str(powers), "−": "-", "×": "*", "√": "sqrt", "σ": "sigmoid", "e^(-": "exp(-",
+                         "e^(": "exp(", "%": " / 100"}.items():  # fmt: skip
+        line = line.replace(theirs, ours)
+    return [eval(side, MEANING) for side in line.split(" = ")]
 
 
 @pytest.mark.browser
 @pytest.mark.parametrize("name", UNITS)
-def test_other_units_are_written_out_too(name, data, opened, tmp_path):
+def test_units_of_all_kinds_are_written_out_and_both_sides_of_each_line_agree(name, data, opened, tmp_path):
     page = opened(explore(grown(NETS[name]), *data).save(tmp_path / "net.html"))
     outputs = page_outputs(page)
     for (layer, index), expected in UNITS[name].items():
+        before, value = outputs[max(0, layer - 1)], outputs[layer]
+        index = int(before.argmin()) if index is None else index
         page.evaluate("(unit) => lenet.pin(unit)", {"layer": layer, "index": index})
+        for closed in page.locator(".written:not([open]) summary").all():
+            closed.click()
         text = page.locator("#unit-body").inner_text()
         assert expected in text and "undefined" not in text and "NaN" not in text and "{" not in text
-        assert number(page.locator("#unit-value").inner_text()) == pytest.approx(outputs[layer][index], abs=1e-4)
-        for shown in page.locator('p[data-number="value"]').all_inner_texts():
-            assert number(shown.split("=")[-1]) == pytest.approx(outputs[layer][index], abs=1e-4)
+        shown = page.locator("#unit-value").inner_text()
+        assert number(shown) == pytest.approx(value[index], abs=1e-4)
+        for line in page.locator(f"#unit-body :is({NUMBERS})").all_inner_texts():
+            worked_out = sides(line, np.exp(outputs[-1].astype(float)).sum())
+            assert worked_out == pytest.approx([worked_out[-1]] * len(worked_out), abs=max(1, line.count("×")) * 2e-3)
+        for line in page.locator('p[data-number="value"]').all_inner_texts():
+            assert number(line.split("=")[-1]) == pytest.approx(value[index], abs=1e-4)
+        for curve in page.locator(".curve").all():
+            z, y = (value[index], outputs[layer + 1][index]) if "Sum of" in text else (before[index], value[index])
+            line = page.locator('[data-number="activation"]').inner_text()
+            assert number(line.split("=")[-1]) == pytest.approx(y, abs=1e-4)
+            points = [point.split(",") for point in curve.locator("polyline").get_attribute("points").split()]
+            x, height = (float(curve.locator("circle").get_attribute(name)) for name in ("cx", "cy"))
+            assert x == pytest.approx(60 + 56 * z / max(5, 1.15 * abs(z)), abs=0.01)
+            assert height == pytest.approx(np.interp(x, *np.array(points, float).T), abs=0.5)
+        if goes_in := page.locator("tr:has-text('In') td").all_inner_texts():
+            assert [number(text) for text in goes_in] == pytest.approx([before[index]], abs=1e-4)
+        if place := re.search(r"from row (\d+), column (\d+)", text):
+            maps = before.reshape(5, 14, 30)[index // (7 * 15)]  # what the modern net's pooling is shown
+            assert maps[tuple(map(int, place.groups()))] == value[index]
 
 
 @pytest.mark.browser

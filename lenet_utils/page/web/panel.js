@@ -421,7 +421,7 @@ function writePooling(app, at, index, facts) {
       make(
         "div",
         {},
-        sentence(say(max ? "max" : "mean", { count: facts.cells.length, ...facts.largest })),
+        sentence(say(max ? "max" : "mean", { count: cells.length, ...facts.largest })),
         make("p", { class: "numbers", "data-number": "value" }, `${expression} = ${long(facts.value)}`),
       ),
     ),
