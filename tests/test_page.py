@@ -630,7 +630,12 @@ SIGHTS = {  # layer and unit of the modern net: what is said of its field, where
     (4, 2 * 15 + 2): ("7 × 5 pixels", "Convolution, 72 units whose windows cover it", None),
     (5, 20): ("15 × 7 pixels", "Tanh, map 0, row 1, column 6", (3, 2)),
     (7, 14 + 1): ("15 × 7 pixels", "Average pooling, map 0, row 1, column 1", None),
+    (8, 0): ("", "Convolution, 48 units whose", (2, 2)),
     (10, 3): ("", "Flatten, unit 3", (3, 8)),
+}
+PADDING = {  # what is written in the cells outside, at the edge
+    (3, 0): [["−∞", "padding: −∞, never the largest"]] * 5,
+    (8, 0): [["0.000", "padding: always 0"]] * 3,
 }
 
 
@@ -642,6 +647,10 @@ def test_padding_and_sides_that_differ_are_counted_in_what_a_unit_sees_and_where
         captions = page.locator("#where figcaption").all_inner_texts()
         assert captions[0].startswith(f"It sees {sees}") and (sees[-1:] != "." or captions[0].endswith(f" {sees}"))
         assert captions[-1].startswith(f"Computed up to here. Goes to: {goes}")
+        outside = page.locator("td.outside").evaluate_all(
+            "(cells) => cells.map((cell) => [cell.innerText, cell.title])"
+        )
+        assert outside == PADDING.get(unit, [])
         if sides:
             rows = (
                 page.locator(".grid").first.locator("tr").evaluate_all("(rows) => rows.map((row) => row.cells.length)")
