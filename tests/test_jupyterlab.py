@@ -139,6 +139,10 @@ def test_a_notebook_from_top_to_bottom(lab, page, name):
     assert len(drawn) == sum("image/png" in o.get("data", {}) for c in notebook.cells for o in c.get("outputs", []))
     for alt, pixels, width in drawn:
         assert len(alt) >= 15 and pixels > 100 and width > 100, (alt, pixels, width)
+    living = page.locator(".jp-OutputArea-output iframe")
+    assert living.count() == sum("explore(" in cell.source for cell in notebook.cells if cell.cell_type == "code")
+    for frame in living.all():
+        frame.content_frame.locator("#answer b").filter(has_text=re.compile(r"\w")).wait_for()
     take_screenshots(page, name.removesuffix(".ipynb").replace("/", "-"))
 
 

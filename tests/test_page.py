@@ -3,6 +3,7 @@
 import base64
 import html
 import io
+import json
 import os
 import pathlib
 import re
@@ -73,8 +74,8 @@ def opened(browser, saved):
 
 
 def notebook_around(page):
-    """A page with the HTML of a notebook's output in it."""
-    return f"<!doctype html><meta charset=utf-8><body style='margin: 0'>{page._repr_html_()}"
+    """A page with the HTML of a notebook's output in it, out of the bundle that a notebook asks for."""
+    return f"<!doctype html><meta charset=utf-8><body style='margin: 0'>{page._repr_mimebundle_()['text/html']}"
 
 
 # ---- computing
@@ -101,17 +102,48 @@ def test_pixels_that_are_no_bytes_stay_exact(net, opened, tmp_path):
     assert_same_outputs(page, net, images[1])
 
 
+NEXT_FRAME = "() => new Promise(requestAnimationFrame)"  # a chosen picture's answer is painted in it
+BARS = """() => [...document.querySelectorAll(".bar")].map((bar) => [
+    bar.innerText.split("\\n")[0], bar.querySelector("i").style.width, bar.lastChild.textContent, bar.title,
+    bar.classList.contains("best"), bar.classList.contains("label")])"""
+
+
+def is_share(text, share):
+    return text.endswith("%") and abs(float(text[:-1]) / 100 - share) < 0.000502  # rounded to a tenth of a per cent
+
+
 @pytest.mark.browser
 def test_the_answer_is_the_networks(net, data, opened):
     page = opened()
-    page.get_by_role("radio", name="Picture 7:").click()
+    images, labels = data
     with torch.inference_mode():
-        shares = net(data[0][7:8]).softmax(dim=1)[0]
-    share = f"{shares.max():.1%}"
-    verdict = "✓ as the label says" if shares.argmax() == data[1][7] else f"✗ the label says {LABELS[data[1][7]]}"
-    until(page, f"document.getElementById('answer').textContent === '{LABELS[shares.argmax()]} {share} {verdict}'")
-    until(page, "document.getElementById('announcer').textContent.length > 0")
-    assert LABELS[shares.argmax()] in page.locator("#announcer").inner_text()
+        all_scores = net(images)
+    right = (all_scores.argmax(dim=1) == labels).tolist()
+    assert any(right) and not all(right)
+    for number_of, (scores, label) in enumerate(zip(all_scores, labels)):
+        page.locator("#pictures button").nth(number_of).click()
+        page.evaluate(NEXT_FRAME)
+        shares, best = scores.softmax(dim=0), scores.argmax()
+        verdict = "✓ as the label says" if best == label else f"✗ the label says {LABELS[label]}"
+        answer = page.locator("#answer")
+        share_of_best = answer.inner_text().removeprefix(LABELS[best]).removesuffix(verdict).strip()
+        assert answer.inner_text() == f"{LABELS[best]} {share_of_best} {verdict}"
+        assert is_share(share_of_best, shares[best])
+        assert answer.locator("span").get_attribute("class") == ("right" if best == label else "wrong")
+        bars = page.evaluate(BARS)
+        assert [name for name, *_ in bars] == list(LABELS)
+        for i, (name, width, share, title, is_best, is_label) in enumerate(bars):
+            assert float(width[:-1]) == pytest.approx(100 * shares[i].item(), abs=0.01) and is_share(share, shares[i])
+            assert title.startswith(f"{name}: {share}, score ")
+            assert number(title.rpartition(" ")[2]) == pytest.approx(scores[i].item(), abs=2e-4)
+            assert (is_best, is_label) == (i == best, i == label)
+    until(page, f"document.getElementById('announcer').textContent === '{LABELS[best]}, {share_of_best}. {verdict}'")
+    marked = (
+        "(buttons) => buttons.map((button) => [button.classList.contains('wrong'), button.title, button.ariaLabel])"
+    )
+    for i, (is_wrong, title, label) in enumerate(page.locator("#pictures button").evaluate_all(marked)):
+        called = "" if right[i] else f", which the network calls {LABELS[all_scores[i].argmax()]}"
+        assert is_wrong != right[i] and title == label == f"Picture {i}: {LABELS[labels[i]]}{called}"
 
 
 # ---- drawing and files
@@ -149,6 +181,33 @@ def test_drawing_and_erasing_with_keys(opened):
     page.locator("#pad").focus()
     page.keyboard.press("Space")
     assert page_outputs(page)[0].reshape(28, 28)[16, 13] == 0
+
+
+@pytest.mark.browser
+def test_the_pen_is_as_wide_as_told_and_lets_go_when_the_browser_takes_it(opened):
+    page = opened()
+    pen, eraser = page.locator("#pen"), page.locator("#eraser")
+    assert [tool.get_attribute("aria-pressed") for tool in (pen, eraser)] == ["true", "false"]
+    away = np.hypot(*np.ogrid[-14:14, -14:14])  # of each pixel from the pen, which begins in the middle
+    for size in (1, 2.5, 6):
+        page.get_by_role("button", name="Empty").click()
+        page.get_by_role("slider", name="Width").fill(str(size))
+        page.locator("#pad").press("Space")
+        drawn = page_outputs(page)[0].reshape(28, 28)
+        assert drawn == pytest.approx(np.clip(size / 2 + 0.5 - away, 0, 1), abs=1e-6)
+    eraser.click()
+    assert [tool.get_attribute("aria-pressed") for tool in (pen, eraser)] == ["false", "true"]
+    pen.click()
+    box = page.locator("#pad").bounding_box()
+    page.evaluate(
+        "document.getElementById('pad').addEventListener('pointerdown', (event) => { globalThis.down = event })"
+    )
+    page.mouse.move(box["x"] + 20, box["y"] + 20)
+    page.mouse.down()
+    before = page_outputs(page)[0]
+    page.locator("#pad").evaluate("(pad) => pad.dispatchEvent(new PointerEvent('pointercancel', down))")
+    page.mouse.move(box["x"] + 180, box["y"] + 20, steps=3)
+    assert (page_outputs(page)[0] == before).all()
 
 
 @pytest.mark.browser
@@ -197,6 +256,52 @@ def test_a_file_that_is_no_picture_is_told(opened):
     page.locator("#file").set_input_files({"name": "<b>.png", "mimeType": "image/png", "buffer": b"no picture"})
     until(page, "document.getElementById('message').textContent !== ''")
     assert page.locator("#message").inner_text() == "<b>.png is no picture that this browser can open."
+
+
+@pytest.mark.browser
+def test_the_button_opens_a_file_and_the_same_one_again_and_what_was_said_of_a_bad_one_goes(opened):
+    page = opened()
+    for file in (png_of(np.eye(40, dtype=np.uint8) * 255), {"name": "bad", "mimeType": "image/png", "buffer": b"bad"}):
+        with page.expect_file_chooser() as chooser:
+            page.get_by_role("button", name="Open a picture…").click()
+        chooser.value.set_files(file)
+        until(page, "lenet.source.kind === 'file'")
+        assert page.locator("#file").input_value() == ""  # else the browser would not tell of the same one again
+    until(page, "document.getElementById('message').textContent.startsWith('bad is no picture')")
+    page.get_by_role("radio", name="Picture 3:").click()
+    assert page.locator("#message").inner_text() == ""
+
+
+def coloured_bars():
+    picture = np.zeros((60, 60, 3), np.uint8)
+    for i in range(3):
+        picture[15:45, 15 + 10 * i : 25 + 10 * i, i] = 255
+    return picture
+
+
+def see_through():
+    picture = np.zeros((60, 60, 4), np.uint8)  # black, but nothing of it is seen
+    picture[15:30, 15:45, 3] = 255
+    return picture
+
+
+FILES = {  # the pixels in the middle of three thirds of row 14, and the one in the corner
+    "colours, as bright as they look": (coloured_bars, [0.299 / 0.587, 1, 0.114 / 0.587, 0.299 / 0.587]),
+    "transparent, on white": (see_through, [1, 1, 1, 0]),
+    "empty": (lambda: np.full((60, 60), 200, np.uint8), [0, 0, 0, 0]),
+}
+
+
+@pytest.mark.browser
+def test_colours_see_through_and_empty_pictures(opened):
+    page = opened()
+    for make_picture, expected in FILES.values():
+        page.evaluate("lenet.choose(0)")
+        page.locator("#file").set_input_files(png_of(make_picture()))
+        until(page, "lenet.source.kind === 'file'")
+        pixels = page_outputs(page)[0].reshape(28, 28)
+        shown = [pixels[14, 4], pixels[14, 14], pixels[14, 23], pixels[0, 0]]
+        assert shown == pytest.approx(expected, abs=0.01) and not np.isnan(pixels).any()
 
 
 DROP = """(name) => {
@@ -345,34 +450,76 @@ def test_a_written_out_line_adds_up(opened):
     assert computed == pytest.approx(number(result), abs=400 * 2e-3)
 
 
-UNITS = {
+UNITS = {  # an index of None: where the smallest number goes in, which a ReLU and its line turn into something else
     "the corrected one": {
+        (1, 200): "Sum of the 25 products",
         (3, 200): "The mean of 4 numbers",
         (7, 137): "5 × 25 + 2 × 5 + 2 = 137",
+        (10, 3): "Sum of the 120 products",
         (12, 9): "Softmax, over all classes",
         (0, 30): "Reshape only writes the 784 numbers",
     },
     "a modern one": {
         (3, 200): "The largest of 9 numbers",
+        (3, 0): "The largest of 4 numbers",  # those of the padding take no part
         (2, 20): "minus the mean seen in training",
+        (2, 2000): "For map 4: minus the mean",
+        (4, None): "max(0, ",
+        (5, 20): "from 5 maps",
+        (6, 20): "tanh(",
         (7, 20): "Dropout lets everything through",
+        (8, 0): "The mean of 4 numbers",  # here they do: as zeros
+        (10, 3): "The mean of 24 numbers",
         (13, 7): "For unit 7: minus the mean",
+        (14, None): "max(0, ",
+        (16, 3): "Sum of the 20 products",
     },
 }
+NUMBERS = "p.numbers, span.numbers, .written[open] p:not(.hint)"
+MEANING = {"sqrt": np.sqrt, "exp": np.exp, "tanh": np.tanh, "sigmoid": lambda z: 1 / (1 + np.exp(-z)), "max": max}
+
+
+def sides(line, powers):
+    """What stands between the equals signs of a written-out line, each side worked out; `powers`: Σ e^z."""
+    for theirs, ours in {"Σ e^z": str(powers), "−": "-", "×": "*", "√": "sqrt", "σ": "sigmoid", "e^(-": "exp(-",
+                         "e^(": "exp(", "%": " / 100"}.items():  # fmt: skip
+        line = line.replace(theirs, ours)
+    return [eval(side, MEANING) for side in line.split(" = ")]
 
 
 @pytest.mark.browser
 @pytest.mark.parametrize("name", UNITS)
-def test_other_units_are_written_out_too(name, data, opened, tmp_path):
+def test_units_of_all_kinds_are_written_out_and_both_sides_of_each_line_agree(name, data, opened, tmp_path):
     page = opened(explore(grown(NETS[name]), *data).save(tmp_path / "net.html"))
     outputs = page_outputs(page)
     for (layer, index), expected in UNITS[name].items():
+        before, value = outputs[max(0, layer - 1)], outputs[layer]
+        index = int(before.argmin()) if index is None else index
         page.evaluate("(unit) => lenet.pin(unit)", {"layer": layer, "index": index})
+        for closed in page.locator(".written:not([open]) summary").all():
+            closed.click()
         text = page.locator("#unit-body").inner_text()
         assert expected in text and "undefined" not in text and "NaN" not in text and "{" not in text
-        assert number(page.locator("#unit-value").inner_text()) == pytest.approx(outputs[layer][index], abs=1e-4)
-        for shown in page.locator('p[data-number="value"]').all_inner_texts():
-            assert number(shown.split("=")[-1]) == pytest.approx(outputs[layer][index], abs=1e-4)
+        shown = page.locator("#unit-value").inner_text()
+        assert number(shown) == pytest.approx(value[index], abs=1e-4)
+        for line in page.locator(f"#unit-body :is({NUMBERS})").all_inner_texts():
+            worked_out = sides(line, np.exp(outputs[-1].astype(float)).sum())
+            assert worked_out == pytest.approx([worked_out[-1]] * len(worked_out), abs=max(1, line.count("×")) * 2e-3)
+        for line in page.locator('p[data-number="value"]').all_inner_texts():
+            assert number(line.split("=")[-1]) == pytest.approx(value[index], abs=1e-4)
+        for curve in page.locator(".curve").all():
+            z, y = (value[index], outputs[layer + 1][index]) if "Sum of" in text else (before[index], value[index])
+            line = page.locator('[data-number="activation"]').inner_text()
+            assert number(line.split("=")[-1]) == pytest.approx(y, abs=1e-4)
+            points = [point.split(",") for point in curve.locator("polyline").get_attribute("points").split()]
+            x, height = (float(curve.locator("circle").get_attribute(name)) for name in ("cx", "cy"))
+            assert x == pytest.approx(60 + 56 * z / max(5, 1.15 * abs(z)), abs=0.01)
+            assert height == pytest.approx(np.interp(x, *np.array(points, float).T), abs=0.5)
+        if goes_in := page.locator("tr:has-text('In') td").all_inner_texts():
+            assert [number(text) for text in goes_in] == pytest.approx([before[index]], abs=1e-4)
+        if place := re.search(r"from row (\d+), column (\d+)", text):
+            maps = before.reshape(5, 14, 30)[index // (7 * 15)]  # what the modern net's pooling is shown
+            assert maps[tuple(map(int, place.groups()))] == value[index]
 
 
 @pytest.mark.browser
@@ -385,6 +532,182 @@ def test_a_softmax_of_scores_too_large_for_exp_is_written_out_too(data, opened, 
     page.evaluate("lenet.pin({ layer: 2, index: 0 })")
     text = "e^(999.0000 − 1000.0000) / Σ e^(z − 1000.0000) = 0.36788 / 1.3679 = 26.9%"
     assert text in page.locator("#sums").inner_text()
+
+
+def pin(page, layer, index):
+    page.evaluate("(unit) => lenet.pin(unit)", {"layer": layer, "index": index})
+
+
+def is_blue(red, green, blue, *opacity):
+    return blue > green > red
+
+
+GROUNDS = """(elements) => elements.map((element) =>
+    getComputedStyle(element).backgroundColor.match(/\\d+/g).map(Number))"""
+PIXELS = """(selector) => {
+    const canvas = document.querySelector(selector);
+    const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+    return Array.from({ length: data.length / 4 }, (_, i) => [...data.slice(4 * i, 4 * i + 4)]);
+}"""
+
+
+def assert_blue_above_zero(colours, numbers):
+    """Colours of numbers near zero are hardly any, so only those of the others are looked at."""
+    numbers = np.asarray(numbers).flatten()
+    large = abs(numbers) > 0.1 * abs(numbers).max()
+    assert len(colours) == len(numbers) and (numbers[large] < 0).any() and (numbers[large] > 0).any()
+    blue = np.array([is_blue(*colour) for colour in colours])
+    assert (blue[large] == (numbers[large] > 0)).all()
+
+
+@pytest.mark.browser
+def test_a_convolutions_maps_with_their_subtotals_and_colours(net, data, opened):
+    page = opened()
+    pin(page, 4, 347)
+    with torch.inference_mode():
+        maps, value = net[:4](data[0][:1])[0], net[:5](data[0][:1])[0].flatten()[347].item()
+    windows, weights = maps[:, 4:9, 7:12], net[4].weight[3].detach()
+    subtotals = (windows * weights).sum(dim=(1, 2)).numpy()
+    chips = page.locator(".chip")
+    shown = chips.locator("b").all_inner_texts()
+    assert [text[0] for text in shown] == ["−" if subtotal < 0 else "+" for subtotal in subtotals]
+    assert [number(text) for text in shown] == pytest.approx(subtotals, abs=6e-4, rel=6e-4)
+    assert_blue_above_zero(chips.locator(".chip-bar").evaluate_all(GROUNDS), subtotals)
+    for i in (2, 5):
+        chips.nth(i).click()
+        grids = page.locator(".grid").all()
+        for grid, numbers in zip(grids, (windows[i] - 0.5, weights[i], windows[i] * weights[i]), strict=True):
+            cells = grid.locator("td")
+            assert_blue_above_zero(cells.evaluate_all(GROUNDS), numbers)
+        shown, whole = ("#where figure:nth-child(2)", f'.layer[data-layer="3"] .map:nth-child({i + 1})')
+        assert page.evaluate(PIXELS, f"{shown} canvas") == page.evaluate(PIXELS, f"{whole} canvas")
+        assert page.locator(f"{shown} figcaption").inner_text() == f"Comes from: Average pooling, map {i}"
+
+    name, _, shown = page.locator("#readout").inner_text().partition(" = ")
+    assert name == "Convolution · map 3, row 4, column 7" and number(shown) == pytest.approx(value, abs=6e-4, rel=6e-4)
+    assert page.locator("#step-count").inner_text() == "48 of 100"
+    code = page.locator("#unit-code")
+    assert code.inner_text() == "In PyTorch: net[:5](X[0:1])[0, 3, 4, 7]"
+    page.get_by_role("button", name="Filter 3 of net[4] to zero").click()
+    assert code.inner_text() == ""  # PyTorch's own network is not changed
+    page.get_by_role("button", name="Restore the trained network").click()
+    assert code.inner_text() != ""
+    page.get_by_role("button", name="Empty").click()
+    page.evaluate(NEXT_FRAME)
+    assert code.inner_text() == ""  # and it has no drawing
+
+
+@pytest.mark.browser
+def test_the_contributions_to_a_linear_unit_are_pytorchs(net, data, opened):
+    page = opened()
+    pin(page, 8, 17)
+    with torch.inference_mode():
+        x = net[:8](data[0][:1])[0].numpy()
+    weights = net[8].weight[17].detach().numpy()
+    products = x * weights
+    order = np.argsort(-abs(products))
+    rows = page.locator(".contributions tbody tr")
+    texts = rows.evaluate_all("(rows) => rows.map((row) => [...row.children].map((cell) => cell.innerText))")
+    bars = rows.locator("i").evaluate_all(
+        "(bars) => bars.map((bar) => [bar.className, Number(bar.style.getPropertyValue('--share'))])"
+    )
+    assert len(texts) == 11 and len(bars) == 10
+    for i, (name, *numbers, _), (side, share) in zip(order, texts, bars):
+        assert name == f"map {i // 25}, row {i // 5 % 5}, column {i % 5}"
+        assert [number(text) for text in numbers] == pytest.approx([x[i], weights[i], products[i]], abs=6e-4)
+        assert side == ("negative" if products[i] < 0 else "positive")
+        assert share == pytest.approx(abs(products[i]) / abs(products).max(), abs=1e-5)
+    rest = products[order[10:]].sum()
+    assert texts[10][0] == "The other 390 together" and number(texts[10][1]) == pytest.approx(rest, abs=6e-3)
+    tiles = [page.evaluate(PIXELS, f".tiles canvas:nth-child({i + 1})") for i in range(16)]
+    assert_blue_above_zero(np.concatenate(tiles), products)
+
+
+SIGHTS = {  # layer and unit of the modern net: what is said of its field, where it goes, rows and columns of its cells
+    (3, 0): ("7 × 5 pixels of the picture. Part of that is padding.", "ReLU, map 0, row 0, column 0", (3, 3)),
+    (3, 3 * 15 + 7): ("7 × 5 pixels of the picture.", "ReLU, map 0, row 3, column 7", (3, 3)),
+    (2, 30 + 1): ("3 × 3 pixels of the picture. Part of that is padding.", "Max pooling, 4 units whose", None),
+    (4, 2 * 15 + 2): ("7 × 5 pixels", "Convolution, 72 units whose windows cover it", None),
+    (5, 20): ("15 × 7 pixels", "Tanh, map 0, row 1, column 6", (3, 2)),
+    (7, 14 + 1): ("15 × 7 pixels", "Average pooling, map 0, row 1, column 1", None),
+    (8, 0): ("", "Convolution, 48 units whose", (2, 2)),
+    (10, 3): ("", "Flatten, unit 3", (3, 8)),
+}
+PADDING = {  # what is written in the cells outside, at the edge
+    (3, 0): [["−∞", "padding: −∞, never the largest"]] * 5,
+    (8, 0): [["0.000", "padding: always 0"]] * 3,
+}
+
+
+@pytest.mark.browser
+def test_padding_and_sides_that_differ_are_counted_in_what_a_unit_sees_and_where_it_goes(data, opened, tmp_path):
+    page = opened(explore(grown(NETS["a modern one"]), *data).save(tmp_path / "net.html"))
+    for unit, (sees, goes, sides) in SIGHTS.items():
+        pin(page, *unit)
+        captions = page.locator("#where figcaption").all_inner_texts()
+        assert captions[0].startswith(f"It sees {sees}") and (sees[-1:] != "." or captions[0].endswith(f" {sees}"))
+        assert captions[-1].startswith(f"Computed up to here. Goes to: {goes}")
+        outside = page.locator("td.outside").evaluate_all(
+            "(cells) => cells.map((cell) => [cell.innerText, cell.title])"
+        )
+        assert outside == PADDING.get(unit, [])
+        if sides:
+            rows = (
+                page.locator(".grid").first.locator("tr").evaluate_all("(rows) => rows.map((row) => row.cells.length)")
+            )
+            assert rows == [sides[1]] * sides[0]
+
+
+@pytest.mark.browser
+def test_the_network_marks_the_unit_what_it_sees_and_nothing_else(opened):
+    page = opened()
+    pin(page, 4, 347)
+    layers = page.locator("#layers .layer")
+    classes = layers.evaluate_all("(all) => all.map(({ classList: c }) => [c.contains('seen'), c.contains('chosen')])")
+    assert classes == [[at < 4, at == 4] for at in range(13)]
+    marks = "(maps, name) => maps.map((map) => !map.querySelector(name).hidden)"
+    for at, maps in ((0, 1), (3, 6), (4, 16), (6, 16)):
+        shown = layers.nth(at).locator(".map")
+        assert shown.evaluate_all(marks, ".field") == [at < 4] * maps, at
+        assert shown.evaluate_all(marks, ".unit") == [at == 4 and i == 3 for i in range(maps)], at
+    chosen = layers.nth(4).locator(".map").nth(3)
+    whole, unit = chosen.evaluate(RECTANGLE), chosen.locator(".unit").evaluate(RECTANGLE)
+    place = [(unit[side] - whole[side]) / whole["height"] * 10 for side in ("top", "left")]
+    assert place == pytest.approx([4, 7], abs=0.2)
+    assert [chosen.get_attribute(f"aria-value{part}") for part in ("now", "max")] == ["47", "99"]
+    assert chosen.get_attribute("aria-valuetext").startswith("map 3, row 4, column 7: ")
+
+    title = page.locator("#unit-title")
+    pin(page, 1, 2 * 784 + 20 * 28 + 4)
+    page.locator("#layers [tabindex='0']").focus()
+    for goal in ("Sigmoid, map 2, row 20, column 4", "Average pooling, map 2, row 10, column 2"):
+        page.keyboard.press("Shift+ArrowRight")
+        assert title.inner_text() == goal
+    page.locator(".bar").nth(3).click()
+    assert title.inner_text() == "Linear, dress"
+    assert page.locator(".bars").get_attribute("aria-valuenow") == "3"
+    assert (
+        page.locator(".bar").evaluate_all("(bars) => bars.map((bar) => bar.classList.contains('unit'))").index(True)
+        == 3
+    )
+    chosen.evaluate("""(map) => map.dispatchEvent(
+        new PointerEvent("pointermove", { pointerType: "touch", bubbles: true, clientX: 9, clientY: 9 }))""")
+    assert page.evaluate("lenet.hovered") is None  # a finger that scrolls past points at nothing
+
+
+@pytest.mark.browser
+def test_the_numbers_below_a_layer_are_the_ends_of_its_scale(opened):
+    page = opened()
+    for at, values in enumerate(page_outputs(page)[:12]):
+        middle = 0.5 if at in (2, 3, 5, 6, 7, 9, 11) else 0  # sigmoids and what passes their numbers on
+        reach = abs(values - middle).max()
+        legend = page.locator(f'.layer[data-layer="{at}"] .legend')
+        assert legend.count() == (at > 0)
+        if at:
+            ends = [number(end) for end in legend.locator("span").all_inner_texts()]
+            assert ends == pytest.approx([middle - reach, middle + reach], rel=0.05, abs=0.0051)
+            told = [number(part) for part in re.findall(r"−?[\d.]+", legend.get_attribute("title"))]
+            assert told == [ends[0], middle, ends[1]]
 
 
 RECTANGLE = "(element) => element.getBoundingClientRect().toJSON()"
@@ -516,6 +839,40 @@ def test_playing_steps_through_the_windows_until_it_is_stopped(opened):
 
 
 @pytest.mark.browser
+def test_playing_is_as_fast_as_told(opened):
+    page = opened()
+    page.evaluate("""() => {
+        const later = setTimeout;
+        globalThis.waits = [];
+        globalThis.setTimeout = (next, wait) => (waits.push(wait), later(next, wait));
+    }""")
+    for speed in (40, 8):
+        page.locator("#step-speed").fill(str(speed))
+        page.evaluate(
+            "() => { waits.length = 0; const play = document.getElementById('step-play'); play.click(); play.click() }"
+        )
+        assert 1000 / speed in page.evaluate("waits")
+
+
+@pytest.mark.browser
+def test_one_button_leads_to_the_numbers_and_another_to_the_other_colours(opened):
+    page = opened(color_scheme="light", viewport={"width": 640, "height": 400})
+    assert not page.evaluate(IN_SIGHT, "#one-title")
+    page.get_by_role("button", name="The numbers").click()
+    assert page.evaluate(IN_SIGHT, "#one-title")
+    theme, button, bars = "document.documentElement.dataset.theme", page.locator("#theme"), []
+    for now, other in (("light", "Dark colours"), ("dark", "Light colours"), ("light", "Dark colours")):
+        assert page.evaluate(theme) == now
+        assert button.get_attribute("aria-label") == button.get_attribute("title") == other
+        bars.append(page.evaluate(PIXELS, '.layer[data-layer="1"] .legend canvas'))
+        button.click()
+    assert bars[0] == bars[2] != bars[1]
+    button.click()
+    page.emulate_media(color_scheme="dark")  # as when the evening comes
+    until(page, f"{theme} === 'dark'", seconds=10)
+
+
+@pytest.mark.browser
 def test_who_steps_by_one_hears_where_that_leads(opened):
     page = opened()
     page.evaluate("lenet.pin({ layer: 4, index: 200 })")
@@ -602,6 +959,53 @@ def test_changes_do_what_they_do_in_pytorch_and_one_button_takes_them_back(net, 
     restore.click()
     assert all((a == b).all() for a, b in zip(page_outputs(page), before))
     assert page.locator("#change-list li").count() == 0 and restore.is_disabled()
+
+
+def weights_in(page):
+    """The weights and biases of the layers that have some, by the layers' numbers, as arrays."""
+    text = page.evaluate("""() => JSON.stringify(lenet.layers.map(({ weight, bias }) =>
+        weight ? [weight, bias].map((numbers) => Array.from(numbers)) : null))""")
+    return {at: [np.array(part) for part in parts] for at, parts in enumerate(json.loads(text)) if parts}
+
+
+@pytest.mark.browser
+def test_noise_is_as_strong_as_told_on_both_sides_of_zero_and_the_same_in_every_room(net, opened):
+    rooms = []
+    for page in (opened(), opened()):
+        nothing = page.get_by_text("Nothing is changed: this is the network as trained.")
+        assert nothing.is_visible()
+        page.locator("#noise").fill("0.8")
+        assert page.locator("#noise-value").inner_text() == "80%"
+        page.get_by_role("button", name="Add").click()
+        assert page.locator("#change-list").inner_text() == "80% noise: all layers" and not nothing.is_visible()
+        rooms.append(weights_in(page))
+    assert list(rooms[0]) == [1, 4, 8, 10, 12]
+    for at, (weight, bias) in rooms[0].items():
+        assert (weight == rooms[1][at][0]).all() and (bias == net[at].bias.detach().numpy()).all()
+        trained = net[at].weight.detach().numpy().flatten()
+        noise, uncertain = (weight - trained) / trained.std(), 0.8 / len(weight) ** 0.5
+        assert abs(noise.mean()) < 4 * uncertain and abs(noise.std() - 0.8) < 4 * uncertain
+        assert len(np.unique(noise.round(4))) > 0.5 * min(len(noise), 10_000)
+
+
+@pytest.mark.browser
+def test_a_change_of_this_layer_leaves_the_others_alone(opened):
+    page = opened()
+    page.get_by_role("radio", name="this layer").click()
+    zero, add = page.locator("#zero"), page.get_by_role("button", name="Add")
+    trained, kinds = weights_in(page), page.evaluate("lenet.layers.map((layer) => layer.kind)")
+    for at, name, kind in ((2, "ReLU", "relu"), (3, "Max", "maxpool")):
+        pin(page, at, 0)
+        assert zero.is_disabled() and zero.inner_text().startswith("To zero a filter, choose") and add.is_disabled()
+        page.get_by_role("radio", name=name, exact=True).click()
+        kinds[at] = kind
+        assert page.evaluate("lenet.layers.map((layer) => layer.kind)") == kinds
+    pin(page, 4, 0)
+    assert zero.is_enabled()
+    add.click()
+    assert page.locator("#change-list").inner_text() == "ReLU: net[2]\nMax pooling: net[3]\n30% noise: net[4]"
+    same = {at: (weight == trained[at][0]).all() for at, (weight, _) in weights_in(page).items()}
+    assert same == {1: True, 4: False, 8: True, 10: True, 12: True}
 
 
 @pytest.mark.browser
@@ -698,10 +1102,6 @@ def test_contrasts_of_the_colours_in_use(theme, opened):
     assert contrast(colours["on-accent"], colours["accent"]) >= 4.5
 
 
-def is_blue(red, green, blue, *opacity):
-    return blue > green > red
-
-
 @pytest.mark.browser
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_blue_is_above_zero_as_in_the_courses_figures(theme, opened):
@@ -714,13 +1114,6 @@ def test_blue_is_above_zero_as_in_the_courses_figures(theme, opened):
     values, pixels = page_outputs(page)[8], page.evaluate(PIXELS, '.layer[data-layer="8"] .map canvas')
     assert is_blue(*pixels[values.argmax()]) and not is_blue(*pixels[values.argmin()])
     assert page.locator('.layer[data-layer="8"] .legend').get_attribute("title").startswith("Orange −")
-
-
-PIXELS = """(selector) => {
-    const canvas = document.querySelector(selector);
-    const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
-    return Array.from({ length: data.length / 4 }, (_, i) => [...data.slice(4 * i, 4 * i + 4)]);
-}"""
 
 
 def colours_of(page, at):

@@ -6,11 +6,11 @@ import { inNet } from "./explain.js";
 import { unitName } from "./network.js";
 import { say } from "./words.js";
 
+const scope = { all: true }; // of the next change; it stays as chosen when the page is built anew after one
 let throws = 0; // of the dice: each addition of noise is another one, and the first is the same in every room
 
 export function buildChanges(app) {
-  const scope = { all: true };
-  find("add-noise").onclick = () => changeLayers(app, scope, noise(app, scope));
+  find("add-noise").onclick = () => changeLayers(app, noise(app));
   find("zero").onclick = () =>
     app.change(zeroWords(app), () => zeroFilter(app.layers[app.pinned.layer], filterOf(app)));
   find("restore").onclick = () => {
@@ -22,10 +22,10 @@ export function buildChanges(app) {
     const percent = `${Math.round(100 * strength.value)}%`;
     find("noise-value").textContent = percent;
     strength.setAttribute("aria-valuetext", percent);
-    refill(find("scope"), scopeChooser(scope, refresh));
-    refill(find("kinds"), ...[POOLINGS, ACTIVATIONS].map((kinds) => kindsRow(app, scope, kinds)));
+    refill(find("scope"), scopeChooser(refresh));
+    refill(find("kinds"), ...[POOLINGS, ACTIVATIONS].map((kinds) => kindsRow(app, kinds)));
     refreshZero(app);
-    find("add-noise").disabled = !noisy(app, scope).length;
+    find("add-noise").disabled = !noisy(app).length;
     refill(find("change-list"), ...app.changes.map((text) => make("li", {}, text)));
     find("restore").disabled = app.changes.length === 0;
     find("change-none").hidden = app.changes.length > 0;
@@ -35,7 +35,7 @@ export function buildChanges(app) {
 }
 
 /** Whether a change is for all layers or for the one at hand. */
-function scopeChooser(scope, refresh) {
+function scopeChooser(refresh) {
   const choices = [
     ["all", say("change.all")],
     ["one", say("change.one")],
@@ -65,38 +65,38 @@ function zeroWords(app) {
   return say("zero.unit", { unit: unitName(app, at, index), where: inNet(layer) });
 }
 
-function chosen(app, scope, fits) {
+function chosen(app, fits) {
   return app.layers.filter((layer, at) => fits(layer) && (scope.all || at === app.pinned.layer));
 }
 
-function noisy(app, scope) {
-  return chosen(app, scope, (layer) => layer.kind === "conv" || layer.kind === "linear");
+function noisy(app) {
+  return chosen(app, (layer) => layer.kind === "conv" || layer.kind === "linear");
 }
 
-function noise(app, scope) {
+function noise(app) {
   const strength = Number(find("noise").value);
   return {
-    layers: noisy(app, scope),
+    layers: noisy(app),
     words: (where) => say("changed.noise", { percent: Math.round(100 * strength), where }),
     edit: (layer) => addNoise(layer, strength, dice(++throws)),
   };
 }
 
-function changeLayers(app, scope, { layers, words, edit }) {
+function changeLayers(app, { layers, words, edit }) {
   const where = scope.all ? say("change.all") : inNet(layers[0]);
   app.change(words(where), () => layers.forEach(edit));
 }
 
 /** Average or max pooling; sigmoid, tanh or ReLU: for all such layers, or for the one at hand. */
-function kindsRow(app, scope, kinds) {
-  const layers = chosen(app, scope, (layer) => alternatives(layer.kind) === kinds);
+function kindsRow(app, kinds) {
+  const layers = chosen(app, (layer) => alternatives(layer.kind) === kinds);
   if (!layers.length) return null;
   const present = new Set(layers.map((layer) => layer.kind));
   const current = present.size === 1 ? layers[0].kind : null;
   const label = say(kinds === POOLINGS ? "change.pooling" : "change.activation");
   const choose = (kind) => {
     if (kind === current) return;
-    changeLayers(app, scope, {
+    changeLayers(app, {
       layers,
       words: (where) => say("changed.kind", { kind: say(`kind.${kind}`), where }),
       edit: (layer) => (layer.kind = kind),

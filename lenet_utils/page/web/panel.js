@@ -232,10 +232,11 @@ function grid(caption, cells, columns, part, colour) {
 
 function gridCell(cell, part, colour) {
   const outside = cell.outside && part !== "weight";
+  const lowest = cell[part] === -Infinity;
   const td = make(
     "td",
-    { class: outside ? "outside" : "", title: outside ? say("padding") : String(cell[part]) },
-    short(cell[part]),
+    { class: outside ? "outside" : "", title: outside ? say(lowest ? "padding.max" : "padding") : String(cell[part]) },
+    lowest ? "−∞" : short(cell[part]),
   );
   if (!outside) {
     td.style.background = css(colour(cell[part]));
@@ -409,6 +410,7 @@ function tidy(value) {
 function writePooling(app, at, index, facts) {
   const max = facts.kind === "maxpool";
   const cells = facts.cells.filter((cell) => !(max && cell.outside));
+  const shown = facts.cells.map((cell) => (max && cell.outside ? { ...cell, value: -Infinity } : cell)); // as PyTorch pads
   const expression = max
     ? `max(${cells.map((cell) => long(cell.value)).join(", ")})`
     : `(${cells.map((cell) => bracketLong(cell.value)).join(" + ")}) / ${cells.length}`;
@@ -417,11 +419,11 @@ function writePooling(app, at, index, facts) {
     make(
       "div",
       { class: "equation" },
-      grid(say("values"), facts.cells, app.layers[at].kernel[1], "value", colour),
+      grid(say("values"), shown, app.layers[at].kernel[1], "value", colour),
       make(
         "div",
         {},
-        sentence(say(max ? "max" : "mean", { count: facts.cells.length, ...facts.largest })),
+        sentence(say(max ? "max" : "mean", { count: cells.length, ...facts.largest })),
         make("p", { class: "numbers", "data-number": "value" }, `${expression} = ${long(facts.value)}`),
       ),
     ),
