@@ -112,8 +112,8 @@ def lies(lying_clock):
         raise Wrong(ANOTHER_CLOCK)
     if not is_the_whole(seconds, looks):
         raise Wrong(
-            "That is not the time, in seconds, between two looks at `time.perf_counter()`, the first before all jobs "
-            "and the second behind the last."
+            "That is not the time, in seconds, between two looks at `time.perf_counter()`, the first before the first "
+            "job and the second after the last."
         )
     return seconds < truth / 10
 
@@ -125,7 +125,12 @@ def is_the_whole(seconds, looks):
     spans = [end - begin for begin in begins for end in ends]  # who waits by looking has a hundred thousand
     if sum(jobs for _, jobs in laps) == 10:
         spans.append(sum(lap for lap, _ in laps))
-    return any(abs(span - seconds) < 6e-6 for span in spans)  # five decimal places will do
+    return any(abs(span - seconds) < 1e-9 or is_rounded(span, seconds) for span in spans)
+
+
+def is_rounded(exact, number):
+    """Whether `number` is `exact` in five decimal places or more. As near may be what a job less takes: 3 µs."""
+    return any(number == round(exact, places) for places in range(5, 9))
 
 
 class ShortJobs(ladder.ToyGPU):

@@ -114,9 +114,9 @@ def eight_epochs(history):
         raise Wrong(f"The number of epochs should be 8, and here it is {len(history)}.")
     for epoch, images in enumerate(history.images, start=1):
         if images != PICTURES:
-            raise Wrong(f"In epoch {epoch} it saw {images:,} pictures, and not all {PICTURES:,} of the training.")
+            raise Wrong(f"In epoch {epoch} it saw {images:,} pictures, and not all {PICTURES:,} training pictures.")
     if not all(map(math.isfinite, history.train_loss)):
-        raise Wrong("Its loss stops being a number, so it has learned nothing since: was the learning rate so large?")
+        raise Wrong("Its loss stops being a number; from then on it learns nothing. Was the learning rate too large?")
     if max(history.train_loss) - min(history.train_loss) < 1e-4:
         raise Wrong("The loss is the same in every epoch: was the learning rate 0?")
     half, full = history.test_acc[3], history.test_acc[7]

@@ -13,8 +13,8 @@ import os
 import torch
 
 OTHER_VERSIONS = (
-    "If a notebook of the course asks for it, notebook and course are of different versions: restart the kernel, and "
-    "where that does not help, fetch the whole course anew."
+    "If a notebook of the course asks for it, the notebook and lenet_utils are of different versions: restart the "
+    "kernel. If that doesn't help, fetch the whole course anew."
 )
 
 
