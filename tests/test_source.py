@@ -104,7 +104,9 @@ def kept(x):
 
 class Thing:
     def method(self):
-        pass
+        '''
+Text at the left edge.
+        '''
 
 anonymous = lambda x: x
 plain.__name__ = "renamed"
@@ -127,13 +129,14 @@ def test_whatever_has_a_source_is_shown(imported, capsys):
     begin = ["def plain", "@functools", "class Thing", "def method", "anonymous =", "\nimport functools"]
     for thing, text in zip(things, begin):
         d2l.show_source(thing)
-        assert capsys.readouterr().out.startswith(text)
+        assert capsys.readouterr().out.lstrip(" ").startswith(text)
 
 
+@pytest.mark.parametrize("new", ["def new(x):\n" + "    x += 1\n" * 50, "import math\n" * 50, "\n\n\n"])
 @pytest.mark.parametrize("thing", ["plain", "kept", "Thing.method"])
-def test_a_file_that_has_changed_since_it_was_imported(imported, thing):
+def test_a_file_that_has_changed_since_it_was_imported(imported, thing, new):
     """It would be the source of whatever stands there now."""
     module, write = imported
-    write("\n\ndef new(x):\n" + "    x += 1\n" * 50 + IMPORTED)
+    write(new + IMPORTED)
     with pytest.raises(OSError, match=r"the file of \w+ has changed since it was imported: restart the kernel"):
         d2l.show_source(operator.attrgetter(thing)(module))

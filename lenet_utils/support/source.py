@@ -43,7 +43,9 @@ def may_be_of(code, thing):
     name = thing.__code__.co_name if hasattr(thing, "__code__") else getattr(thing, "__name__", "")
     if inspect.ismodule(thing) or not name.isidentifier():  # a lambda has none
         return True
-    return re.search(rf"^(async )?(def|class) {name}\b", code, re.MULTILINE) is not None
+    begun = re.match(r"\s*(@|((async )?def|class) )", code)
+    first = re.search(r"^\s*((async )?def|class) (\w+)", code, re.MULTILINE)
+    return bool(begun and first and first[3] == name)
 
 
 def show_code(code, language="python"):
