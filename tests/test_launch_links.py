@@ -87,7 +87,7 @@ def test_written_and_taken_out_again(copy, capsys):
         }
         assert (copy / path).exists()
     launch_links.main(["somebody/lenet-course", "--branch=autumn"], copy)
-    launch_links.main(["--remove"], copy)
+    launch_links.main(["--remove", "--branch=autumn"], copy)
     assert files(copy) == before
 
 
