@@ -363,7 +363,8 @@ def test_what_a_slide_has_no_room_for_goes_on_the_next():
     """A deck does not scroll to what a press shows: below its lower edge nobody would see it."""
     lines = {"output_type": "stream", "text": ["a line\n"] * 10}  # 290 pixels with its code
     cells = [prose("## A heading"), *[code("print()", outputs=[lines])] * 4, code("x = 1"), prose("More.")]
-    kinds = [cell["metadata"]["slideshow"]["slide_type"] for cell in slides.with_slides({"cells": cells})["cells"]]
+    deck = slides.with_slides({"cells": cells, "metadata": {}})
+    kinds = [cell["metadata"]["slideshow"]["slide_type"] for cell in deck["cells"]]
     assert kinds == ["slide", "fragment", "subslide", "fragment", "subslide", "fragment", "subslide"]
 
 
@@ -385,7 +386,8 @@ def test_a_cell_is_about_as_high_as_a_browser_makes_it(cell, pixels):
 def test_a_comment_in_a_solution_begins_no_slide():
     text = "<details><summary>Solution</summary>\n\n```python\n# first the sum\nx = 1\n```\n\n</details>"
     cell = {"cell_type": "markdown", "id": "a", "metadata": {}, "source": [text]}
-    assert [slides.slide_type(part) for part in slides.with_slides({"cells": [cell]})["cells"]] == ["skip"]
+    deck = slides.with_slides({"cells": [cell], "metadata": {}})
+    assert [slides.slide_type(part) for part in deck["cells"]] == ["skip"]
 
 
 def test_code_that_is_folded_up_is_on_no_slide():

@@ -72,6 +72,7 @@ def test_whole_lines_at_the_scale_that_the_guide_names(sheet, name):
 def test_what_is_folded_up_is_left_out_and_links_lead_to_pages(pages, name):
     page = (pages / f"{name}.html").read_text("utf-8")
     text = re.sub(r"<[^>]*>", "", page)
+    assert re.search("<title>(.*?)</title>", page)[1] == re.search("<h1[^>]*>(.*?)<", page)[1]  # not the file's name
     assert "COURSE, BRANCH" not in text and "def ill_1" not in text
     assert ("mended_1" in text) == (name == "clinic")
     targets = re.findall(r'href="([^":#]+\.(?:ipynb|html))"', page)

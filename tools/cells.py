@@ -29,6 +29,12 @@ def read(path):
     return json.loads(path.read_text(encoding="utf-8"))
 
 
+def titled(notebook):
+    """The dict `notebook` with its heading as its title, which nbconvert gives to the pages and decks that it makes."""
+    heading = source(notebook["cells"][0]).partition("\n")[0]
+    return {**notebook, "metadata": {**notebook["metadata"], "title": heading.removeprefix("# ")}}
+
+
 def as_text(notebook):
     """The dict `notebook` as Jupyter writes it."""
     return json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"

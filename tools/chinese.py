@@ -14,7 +14,7 @@ import hashlib
 import re
 import sys
 
-from cells import NOTEBOOKS, as_text, read, source, write
+from cells import NOTEBOOKS, as_text, read, source, titled, write
 from markdown_it import MarkdownIt
 
 ENGLISH, CHINESE = NOTEBOOKS, NOTEBOOKS / "zh"
@@ -46,7 +46,7 @@ def digest(text):
 def in_step(english, chinese):
     """The notebook `english` with the texts of `chinese`; where that has none yet, the English one."""
     known = {cell["id"]: cell for cell in chinese["cells"] if cell["cell_type"] == "markdown"}
-    return {**english, "cells": [translated(cell, known.get(cell["id"])) for cell in english["cells"]]}
+    return titled({**english, "cells": [translated(cell, known.get(cell["id"])) for cell in english["cells"]]})
 
 
 def left_over(english, chinese):

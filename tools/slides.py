@@ -3,7 +3,8 @@
 `jupyter nbconvert --to slides` then makes a deck in which each heading begins a slide, each further explanation goes
 below it, and a cell is shown with its result on the next press, after the class has guessed: on the same slide where
 it fits, else on the next, since a deck does not scroll by itself to what a press shows. Folded code, answers and
-references stay out. Markdown cells are split where a heading stands inside, since a slide begins with a cell.
+references stay out. Markdown cells are split where a heading stands inside, since a slide begins with a cell. The
+notebook's own heading becomes the title of the deck, and of pages.
 """
 
 import base64
@@ -13,7 +14,7 @@ import itertools
 import math
 import re
 
-from cells import as_text, asked, read, source, tags, write
+from cells import as_text, asked, read, source, tags, titled, write
 from PIL import Image
 
 HEADING = re.compile(r"^(?=#{1,2} )", re.MULTILINE)
@@ -90,7 +91,7 @@ def with_slides(notebook):
             room = ROOM
         if kind != "skip":
             room -= height(cell)
-    return {**notebook, "cells": cells}
+    return titled({**notebook, "cells": cells})
 
 
 def main():
