@@ -347,6 +347,9 @@ def test_without_torchrun_it_is_one_process(tmp_path, capsys, monkeypatch):
         assert torch.get_num_threads() == share_of_cores(1)
         program.main(["--images=60", "--epochs=2", "--device=cpu", f"--checkpoint={tmp_path}", "--afresh"])
         assert "going on" not in capsys.readouterr().out
+        monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")  # of a process that was killed, and begins again
+        program.main(["--images=60", "--epochs=3", "--device=cpu", f"--checkpoint={tmp_path}", "--afresh"])
+        assert "going on after epoch 2, of 3 epochs" in capsys.readouterr().out
     finally:
         torch.set_num_threads(threads)
 
