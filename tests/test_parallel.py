@@ -6,6 +6,7 @@ import os
 import pathlib
 import random
 import re
+import shlex
 import shutil
 import signal
 import socket
@@ -17,6 +18,7 @@ import traceback
 import types
 import warnings
 
+import nbformat
 import numpy as np
 import psutil
 import pytest
@@ -33,6 +35,7 @@ from lenet_utils.support import files
 from lenet_utils.support.threads import share_of_cores
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="the teams of these tests are forked")
+COURSE = pathlib.Path(__file__).parent.parent
 CPU = torch.device("cpu")
 
 
@@ -670,21 +673,34 @@ def test_nobody_else_can_put_a_program_where_torchrun_meets(tmp_path):
     assert not meeting.exists()
 
 
+def command_of_notebook_7(changes):
+    """For each of several machines, with `changes`: variables of the environment, and the words behind `torchrun`."""
+    notebook = nbformat.read(COURSE / "notebooks" / "7_many_machines.ipynb", as_version=4)
+    (text,) = [found for cell in notebook.cells for found in re.findall(r"```bash\n(export .*?)```", cell.source, re.S)]
+    for old, new in changes.items():
+        assert text.count(old) == 1, old
+        text = text.replace(old, new)
+    *exports, command = text.replace("\\\n", "").splitlines()
+    assert command.startswith("torchrun ")
+    return dict(line.removeprefix("export ").split("=") for line in exports), shlex.split(command)[1:]
+
+
 class Machine:
     """What notebook 7 has run on each of several machines; here they are all one. Prints into `lines`."""
 
     def __init__(self, port, folder, lines, module="lenet_utils.parallel"):
-        command = [
-            "-m", "torch.distributed.run", "--nnodes=1:3", "--nproc-per-node=1", "--max-restarts=9",
-            "--rdzv-id=lenet", "--rdzv-backend=c10d", f"--rdzv-endpoint=127.0.0.1:{port}", "--local-addr=127.0.0.1",
-            "--rdzv-conf=last_call_timeout=2", "-m", module, "--epochs=100000", "--images=1280",
-            "--device=cpu", "--tied", f"--checkpoint={folder}",
-        ]  # fmt: skip
-        environment = os.environ | {
-            "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1",
-            "OMP_NUM_THREADS": "1",
-            "PYTHONPATH": os.pathsep.join([str(files.PACKAGED.parents[2]), str(folder.parent)]),
-        }
+        variables, arguments = command_of_notebook_7({  # as many machines as there are, and more to do for them
+            "--nnodes 2": "--nnodes 1:3",
+            "--nproc-per-node 8": "--nproc-per-node 1",
+            "--max-restarts 3": "--max-restarts 9",
+            "first.machine:29400": f"127.0.0.1:{port} --local-addr=127.0.0.1 --rdzv-conf=last_call_timeout=2",
+            "-m lenet_utils.parallel": f"-m {module}",
+            "--epochs 10 --device cuda": "--epochs 100000 --images 1280 --device cpu --tied",
+            "/shared/lenet-$USER": f"'{folder}'",
+        })  # fmt: skip
+        command = ["-m", "torch.distributed.run", *arguments]
+        path = os.pathsep.join([str(COURSE), str(folder.parent)])
+        environment = os.environ | variables | {"OMP_NUM_THREADS": "1", "PYTHONPATH": path}
         self.frozen = []
         self.running = subprocess.Popen(
             [sys.executable, *command], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
