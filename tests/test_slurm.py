@@ -44,6 +44,8 @@ SelectType=select/cons_tres
 SelectTypeParameters=CR_CPU
 # the script asks for 16 cores a node, whatever this machine has
 SlurmdParameters=config_overrides
+# only a job whose script asks for it is queued anew
+JobRequeue=0
 # a node that comes back is welcome
 ReturnToService=2
 PartitionName=all Nodes=ALL Default=YES State=UP
@@ -65,7 +67,7 @@ class Cluster:
         port, *node_ports = servers.free_ports(3)
         lines = [CONFIGURATION.format(host=socket.gethostname(), port=port, folder=folder)]
         for (name, address), node_port in zip(NODES.items(), node_ports):
-            lines.append(f"NodeName={name} NodeAddr={address} Port={node_port} CPUs=16")
+            lines.append(f"NodeName={name} NodeAddr={address} Port={node_port} CPUs=32")  # for two jobs
         (folder / "slurm.conf").write_text("\n".join(lines) + "\n")
         hosts = {"localhost": "127.0.0.1", **NODES}
         (folder / "hosts").write_text("".join(f"{address} {name}\n" for name, address in hosts.items()))
@@ -113,6 +115,13 @@ class Cluster:
         node = self.daemons.pop(name)
         node.kill()
         node.wait()
+
+    def kill_programs(self, name):
+        """All that the job runs on a node: `torchrun`, and then what it has started."""
+        for process in self.daemons[name].children(recursive=True):
+            with contextlib.suppress(psutil.NoSuchProcess):  # or has ended, and nobody has asked how
+                if "lenet_utils.parallel" in process.cmdline():
+                    process.kill()
 
     def ask(self, *command):
         done = subprocess.run(
@@ -166,7 +175,10 @@ def script(changes):
 
 
 def test_the_script_of_notebook_7(cluster):
-    """It runs on both nodes; SIGTERM, which Slurm sends before the time is over, ends it; and it goes on afterwards."""
+    """It runs on both nodes; SIGTERM, which Slurm sends before the time is over, ends it; and it goes on afterwards.
+
+    A node that is lost makes Slurm queue it again, one on which `torchrun` is lost ends it.
+    """
     changes = {  # no GPUs, fewer processes, and more to do for them
         "--gpus-per-node=8 ": "",
         "--nproc-per-node 8": "--nproc-per-node 1",
@@ -189,15 +201,19 @@ def test_the_script_of_notebook_7(cluster):
         said.write_text("")  # Slurm appends
         return found
 
+    def ends(job):
+        until(lambda: cluster.state(job) not in ("RUNNING", "COMPLETING"), told=cluster.logs)
+
     job, following = submitted(), submitted()
     says(r"^training on cpu with 2 processes$")
     says(r"^epoch ")
     assert (cluster.state(job), cluster.state(following)) == ("RUNNING", "PENDING")  # one at a time
     cluster.ask("scontrol", "hold", following)  # until what the first one has saved is read
 
-    cluster.ask("scancel", "--signal=TERM", job)
+    cluster.ask("scontrol", "update", f"jobid={job}", "endtime=now+85")  # Slurm looks at the time twice a minute
     epoch = int(says(r"^stopped in epoch (\d+) of 100000; the network keeps what it has learned$")[1])
-    until(lambda: cluster.state(job) not in ("RUNNING", "COMPLETING"))
+    ends(job)
+    assert cluster.state(job) == "FAILED"  # a minute before its TIMEOUT
     state = checkpoint.load()[1]
     assert state["epoch"] == epoch - 1
 
@@ -210,9 +226,13 @@ def test_the_script_of_notebook_7(cluster):
     cluster.lose_node("node2")  # and the job is queued again
     until(lambda: cluster.state(job) == "PENDING")
     state = checkpoint.load()[1]
-    said.write_text("")
+    said.write_text("what it had printed\n")
     cluster.start_node("node2")
     until(lambda: cluster.states() == ["idle", "idle"], told=cluster.logs)
     cluster.ask("scontrol", "update", f"jobid={job}", "starttime=now")  # Slurm would give it two minutes
-    assert int(says(r"^going on after epoch (\d+)")[1]) >= state["epoch"]
+    found = says(r"\A(what it had printed\n)?(?s:.*?)^going on after epoch (\d+)")
+    assert found[1] and int(found[2]) >= state["epoch"]
     says(r"^epoch ")
+
+    cluster.kill_programs("node2")
+    ends(job)  # nobody pays for the other node, which would wait for this one
