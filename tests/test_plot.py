@@ -567,6 +567,13 @@ def test_ipython_in_a_terminal_is_no_notebook(monkeypatch):
     assert display.kernel_shell() is None
 
 
+def test_any_shell_with_a_kernel_is_a_notebooks(monkeypatch):
+    """Colab's is of a class of its own."""
+    shell = types.SimpleNamespace(kernel=object())
+    monkeypatch.setitem(sys.modules, "IPython", types.SimpleNamespace(get_ipython=lambda: shell))
+    assert display.kernel_shell() is shell
+
+
 def test_use_svg_display_loads_nothing_outside_a_notebook(python):
     code = "import sys, lenet_utils; lenet_utils.use_svg_display(); print('matplotlib_inline' in sys.modules)"
     assert python(code) == "False"
