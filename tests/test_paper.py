@@ -1,7 +1,8 @@
-"""The notebooks as pages, made and printed as the teacher's guide says: whole lines, and nothing unfolded."""
+"""The notebooks as pages and slides, made as the teacher's guide says, and printed: whole lines, nothing unfolded."""
 
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
 
@@ -78,3 +79,22 @@ def test_what_is_folded_up_is_left_out_and_links_lead_to_pages(pages, name):
     targets = re.findall(r'href="([^":#]+\.(?:ipynb|html))"', page)
     assert targets and not [target for target in targets if target.endswith(".ipynb")]
     assert {target for target in targets if "/" not in target} <= {f"{name}.html" for name in NOTEBOOKS}
+
+
+@pytest.mark.doors
+def test_decks_are_made_as_the_guide_says(tmp_path):
+    """With all scripts from the network, or with none of them."""
+    (tmp_path / "notebooks").mkdir()
+    shutil.copy(COURSE / "notebooks" / "1_reshape.ipynb", tmp_path / "notebooks")
+    decks = []
+    for block in commands("As slides"):
+        command = f"'{sys.executable}' -m jupyter " + block.partition("uv run jupyter ")[2]  # npm's comes before it
+        done = subprocess.run(command, shell=True, cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == 0 and "not recognized" not in done.stderr, done.stderr
+        (deck,) = tmp_path.rglob("*.html")
+        decks.append(deck.read_text("utf-8"))
+        deck.unlink()
+    for deck, place in zip(decks, ("https://", "scripts/node_modules/"), strict=True):
+        assert "COURSE, BRANCH" not in deck and "<details>" not in deck
+        fetched = re.findall(r'<(?:script|link)\b[^>]* (?:src|href)="([^"]+)', deck)
+        assert len(fetched) >= 4 and all(address.startswith(place) for address in fetched), fetched
