@@ -11,6 +11,7 @@ import yaml
 from packaging.requirements import Requirement
 
 COURSE = pathlib.Path(__file__).parent.parent
+GUIDE = (COURSE / "notebooks" / "README.md").read_text("utf-8")
 ENVIRONMENT = yaml.safe_load((COURSE / "environment.yml").read_text("utf-8"))
 ON_PYPI = {"pytorch": "torch", "matplotlib-base": "matplotlib"}  # what conda-forge calls otherwise
 

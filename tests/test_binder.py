@@ -11,7 +11,7 @@ import sys
 
 import environments
 import pytest
-from environments import ENVIRONMENT, conda_packages, requirements, uv
+from environments import ENVIRONMENT, GUIDE, ON_PYPI, conda_packages, requirements, uv
 from packaging.specifiers import SpecifierSet
 
 if sys.version_info >= (3, 11):
@@ -66,6 +66,13 @@ def test_conda_installs_nothing_that_nobody_asked_for():
         assert wanted == specifier, name
 
 
+def test_conda_is_asked_for_what_it_knows():
+    """There is no torch on conda-forge, and its matplotlib brings Qt along."""
+    names = {re.match(r"[\w-]+", line)[0] for line in ENVIRONMENT["dependencies"]}
+    assert ENVIRONMENT["channels"] == ["conda-forge"] and not names & set(ON_PYPI.values())
+    assert f"\nconda activate {ENVIRONMENT['name']}\n" in (COURSE / "README.md").read_text("utf-8")
+
+
 def test_d2l_finds_there_what_it_imports():
     """postBuild installs it without its dependencies."""
     there = set(requirements(conda_packages())) | {"ipython", "matplotlib-inline", "pillow"}  # come with the others
@@ -110,7 +117,9 @@ def test_programs_import_what_is_installed():
 def test_repo2docker_takes_conda_with_our_python():
     if shutil.which("uv") is None:
         pytest.skip("uv, which fetches repo2docker, is not installed")
-    command = ["uv", "tool", "run", "--from", "jupyter-repo2docker", "repo2docker", "--no-build", "--debug", COURSE]
+    command = ["uv", "tool", "run", "--from", "jupyter-repo2docker", "repo2docker", "--no-build", "--debug"]
+    for_hub = re.search(r"^repo2docker --no-run --push (.+) \.$", GUIDE, re.MULTILINE)[1]
+    command += [*for_hub.replace("YOUR-REGISTRY", "registry").split(), COURSE]
     done = subprocess.run(command, capture_output=True, text=True)
     said = done.stdout + done.stderr
     assert done.returncode == 0, said

@@ -21,9 +21,10 @@ from lab_page import DONE, MINUTES, OUTPUTS, run_all, text_of
 
 pytestmark = [pytest.mark.environments, pytest.mark.browser]
 
-GUIDE = (environments.COURSE / "notebooks" / "README.md").read_text("utf-8")
-CHART = yaml.safe_load(re.search(r"```yaml\n(.*?)```", GUIDE, re.DOTALL)[1])
-IN_THE_IMAGE, HOME = "/srv/course", "/home/jovyan"  # as the guide's settings name them
+CHART = yaml.safe_load(re.search(r"```yaml\n(.*?)```", environments.GUIDE, re.DOTALL)[1])
+# Where the guide has repo2docker put the course, and what it calls the image.
+IN_THE_IMAGE, IMAGE = re.search(r"--target-repo-dir (\S+) --image-name (\S+) ", environments.GUIDE).groups()
+HOME = "/home/jovyan"  # as the guide's settings name it
 SETTINGS = """
 import pathlib
 import subprocess
@@ -90,6 +91,7 @@ class Hub:
         self.folder, self.course, self.homes = folder, folder / "course", folder / "homes"
         single = CHART["singleuser"]
         command = single["lifecycleHooks"]["postStart"]["exec"]["command"]
+        assert f"python {IN_THE_IMAGE}/" in command[-1]
         port, hub_port, proxy_port = servers.free_ports(3)
         self.url = f"http://127.0.0.1:{port}"
         settings = SETTINGS.format(
@@ -252,7 +254,7 @@ def test_kubernetes_gets_a_pod_with_all_of_this(hub):
     assert "not recognized" not in done.stderr, done.stderr
     (container,) = json.loads(done.stdout)["spec"]["containers"]
     variables = {variable["name"]: variable["value"] for variable in container["env"]}
-    assert container["image"] == "YOUR-REGISTRY/lenet:1"
+    assert container["image"] == IMAGE
     assert container["lifecycle"] == single["lifecycleHooks"]
     assert variables["JUPYTERHUB_ROOT_DIR"] == HOME
     assert variables["JUPYTERHUB_DEFAULT_URL"] == single["defaultUrl"]
