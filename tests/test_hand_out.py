@@ -198,6 +198,14 @@ def test_all_or_nothing(tmp_path, monkeypatch):
     assert [path.name for path in tmp_path.iterdir()] == ["broken"]
 
 
+def test_what_is_not_whole_yet_lies_on_the_same_disk(tmp_path, monkeypatch):
+    """From another one it would come file by file, and whoever is stopped meanwhile would keep half a course."""
+    folders, written = [], hand_out.written
+    monkeypatch.setattr(hand_out, "written", lambda folder, *more: folders.append(folder) or written(folder, *more))
+    hand_out.hand_out(tmp_path / "home" / "lenet", names=["1_reshape"])
+    assert [folder.parents[1] for folder in folders] == [(tmp_path / "home").resolve()]
+
+
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_the_exercises_carry_nbgraders_metadata(path):
     notebook = read(path)
@@ -236,6 +244,7 @@ import json, logging, pathlib, sys
 import nbformat
 from nbgrader.apps import NbGraderAPI
 from nbgrader.apps.nbgraderapp import NbGrader
+from nbgrader.preprocessors import Execute
 from nbgrader.validator import Validator
 from traitlets.config import Config
 
@@ -250,7 +259,7 @@ def done(result):
 done(api.generate_assignment(name))
 released = nbformat.read(f"release/{name}/{name}.ipynb", 4)
 stubs = [c.source for c in released.cells if c.metadata.get("nbgrader", {}).get("solution")]
-print(json.dumps({"stubs": stubs}))
+print(json.dumps({"stubs": stubs, "seconds a cell": Execute(config=app.config).timeout}))
 for student, given in answers.items():
     notebook = nbformat.read(f"release/{name}/{name}.ipynb", 4)
     for cell in notebook.cells:
@@ -292,6 +301,7 @@ def test_nbgrader_hands_out_and_grades(tmp_path):
     assert done.returncode == 0, done.stderr
     released, right, wrong = map(json.loads, done.stdout.splitlines())
     assert [stub.strip() for stub in released["stubs"]] == [source(task.stub) for task in tasks.values()]
+    assert released["seconds a cell"] == 600  # some of them train
     assert right["score"] == right["of"] == sum(map(exercise_cells.points, tasks.values()))
     assert right["failed"] == []
     assert wrong["scores"] == {"check-1-1": 1, "check-1-2": 0, "check-1-3": 0, "check-1-4": 0}
