@@ -53,6 +53,7 @@ WRONG = {
     "5.2": [
         (kill("net.requires_grad_(False)"), "Frozen"),
         (kill("[nn.init.zeros_(p) for p in net.parameters()]"), "only biases"),
+        (kill("net[10].weight = None"), "only biases"),
         (kill("nn.init.constant_(net[1].bias, torch.nan)"), "finite"),
         (kill("nn.init.constant_(net[10].bias, torch.inf)"), "finite"),
         (kill("net.eval()"), "Nothing has changed"),
@@ -189,4 +190,6 @@ DOUBLE = relu().replace("nn.Identity())", "nn.Identity()).double()")
 
 LOG_SOFTMAX = mine("modern.modern_lenet().append(nn.LogSoftmax(dim=1))")
 
-RIGHT = {"5.3": [LAZY, KEPT, ANY_ORDER, DOUBLE], "5.4": [LAZY_MODERN, SEEDED, LOG_SOFTMAX]}
+BUFFERED = kill("net[10].register_buffer('shift', torch.tensor(-100.0)); net[10].bias.data += net[10].shift")
+
+RIGHT = {"5.2": [BUFFERED], "5.3": [LAZY, KEPT, ANY_ORDER, DOUBLE], "5.4": [LAZY_MODERN, SEEDED, LOG_SOFTMAX]}
