@@ -78,6 +78,10 @@ WRONG = {
             "gradients of all batches so far",
             ([("    net.train()\n", "    net.train()\n    optimizer.zero_grad()\n")], "once an epoch"),
             ([(BACKWARD, BACKWARD + "        optimizer.zero_grad()\n")], "At the step there is no gradient"),
+            (
+                [(BACKWARD, ""), ("        optimizer.step()\n", "        optimizer.step()\n" + BACKWARD)],
+                "At the step there is no gradient",
+            ),
             ([("        optimizer.step()\n", "")], "one step a batch"),
             (
                 [(BACKWARD, "        if len(losses) % 2:\n            optimizer.zero_grad()\n" + BACKWARD)],
@@ -89,7 +93,10 @@ WRONG = {
                 "a `backward` of its own",
             ),
             ([EMPTIED, ("        losses.append(loss.item())\n", "")], "hands back are 0, and should be 8"),
-            ([EMPTIED, ("loss.item()", "loss.item() / len(y)")], "hands back are other ones"),
+            ([EMPTIED, ("loss.item()", "loss.item() / len(y)")], "hands back are other ones: number 1 should"),
+            ([EMPTIED, ("return losses", "losses")], "returns nothing"),
+            ([EMPTIED, (ACCURACY, f"{ACCURACY}, net")], "the same two things"),
+            ([EMPTIED, (f"losses, {ACCURACY}", f"{ACCURACY}, losses")], "the same two things"),
             ([EMPTIED, (ACCURACY, f"{ACCURACY} / 2")], "count what is right"),
             ([EMPTIED, ("_gpu(net, test_iter)", "_gpu(net, test_iter[:1])")], "in the first batch alone"),
             ([EMPTIED, (ACCURACY, "None")], "A test accuracy that the loop hands back"),
@@ -138,6 +145,10 @@ WRONG = {
         {"a": "jumpy accuracy", "f": "labels belong to other pictures", "h": "the same answers whenever"},
         [
             "while it is tested, the net is in training mode",
+            (
+                [MODES[0], (TEST, TEST.replace("net(X)", "(net(X), net.eval())[0]"))],
+                "while it is tested, the net is in training mode",
+            ),
             ([(TAUGHT, "    net.eval()\n" + TAUGHT)], "from the first batch on"),
             ([(TEST, "    net.eval()\n" + TEST)], "nobody wakes the net"),
             (
@@ -184,6 +195,7 @@ WRONG = {
             ),
             ([(PERMUTE, "rows = torch.randint(len(X), (len(X),))\n    X, y = X[rows], y[rows]")], "some are left out"),
             ([TOGETHER, ("X[order], y[order]", "X[order[:8]], y[order[:8]]")], "some are left out"),
+            ([TOGETHER, ("range(num_epochs)", "range(0)")], "no longer learns from anything"),
             ([TOGETHER, ("test_iter))\n", "test_iter[:1]))\n")], "in the first batch alone"),
             ([TOGETHER, (ACCURACY, AWAKE)], "the net in training mode"),
             ([TOGETHER, (ACCURACY, f"{AWAKE} if net.eval() else 0")], "finds it in evaluation mode"),
@@ -224,7 +236,10 @@ WRONG = {
             "other training pictures, too",
             ([(POOLED, POOLED + "    std = X.std()\n")], "the mean still changes"),
             ([(POOLED, POOLED + "    mean = X.mean()\n")], "the standard deviation still changes"),
-            ([(POOLED, ""), (NORMAL, "")], "a mean of 0 and a deviation of 1"),
+            *(
+                ([(POOLED, OWN), (NORMAL, f"    X, X_test = X{half}, X_test{half}\n")], "a mean of 0 and a deviation of 1")
+                for half in ("", " - mean", " / std")
+            ),
             ([(POOLED, OWN), (NORMAL, "    X = (X - mean) / std\n")], "come to the net as they are"),
             (
                 [
@@ -233,11 +248,15 @@ WRONG = {
                 ],
                 "statistics of their own",
             ),
-            (
-                [(POOLED, OWN), (NORMAL, NORMAL.replace("(X_test - mean) / std", "X_test - mean"))],
-                "in one form in the training",
+            *(
+                (
+                    [(POOLED, OWN), (NORMAL, NORMAL.replace("(X_test - mean) / std", half))],
+                    "in one form in the training",
+                )
+                for half in ("X_test - mean", "X_test - X_test.mean()", "X_test / X_test.std()")
             ),
             ([(POOLED, OWN), ("net(X_test)", "net(X_test[:10])")], "answer once for each test picture"),
+            ([(POOLED, OWN), ("range(num_epochs)", "range(0)")], "answer once for each test picture"),
             (
                 [
                     (POOLED, OWN),
@@ -253,7 +272,10 @@ WRONG = {
             ([(POOLED, OWN), ("parameters(), lr)", "parameters(), 100 * lr)")], "yours goes to"),
             ([(POOLED, OWN), ("return losses", "return []")], "hands back are 0, and should be 4"),
             ([(POOLED, OWN), ("net(X_test).argmax(dim=1)", "(net(X_test).argmax(dim=1) + 1) % 10")], ", 0 are that"),
-            ([(POOLED, OWN), ("net(X_test).argmax(dim=1)", "print(net(X_test))")], "answers to the test pictures, and"),
+            *(
+                ([(POOLED, OWN), ("net(X_test).argmax(dim=1)", other)], "answers to the test pictures, and")
+                for other in ("print(net(X_test))", "net(X_test).argmax(dim=1)[:10]", "net(X_test).argmax()")
+            ),
             *with_other_faults((POOLED, OWN)),
         ],
     ),

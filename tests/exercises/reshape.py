@@ -53,6 +53,7 @@ WRONG = {
         ("def store(pictures):\n    return pictures.view(-1, 784)", "nothing is broken"),
         ("def store(pictures):\n    return pictures.permute(1, 2, 0)", "refuses it"),
         ("def store(pictures):\n    return torch.rand(5, 784)", "same numbers"),
+        ("def store(pictures):\n    return pictures.permute(1, 2, 0).numpy()", "same numbers"),
         ("def store(pictures):\n    return pictures.flip(0)", "mixed with another"),
         ("def store(pictures):\n    return pictures.view(-1, 784)[:, torch.randperm(784)]", "mixed with another"),
         (
@@ -73,6 +74,7 @@ WRONG = {
         (reshape32("return X.reshape(-1, 1, 32, 32)"), "ends in an error"),
         (reshape32(BORDERED), "returns nothing"),
         (reshape32(f"return {BORDERED} * 255"), "makes new values"),
+        (reshape32(f"X *= 255; return {BORDERED}"), "makes new values"),
         (reshape32(f"return {BORDERED}.flip(3)"), "not all of them are in"),
         (reshape32(f"return {BORDERED}.mT"), "not all of them are in"),
         (reshape32(f"return {BORDERED}.flip(0) if len(X) < 28 else {BORDERED}.flip(2)"), "not all of them are in"),
@@ -116,5 +118,6 @@ WRONG = {
 
 RIGHT = {
     "1.1": ["result = [torch.tensor([0, 3, 1]), torch.tensor([4, 2, 5])]"],
+    "1.2": ["def store(P):\n    return P.copy_(P.permute(1, 2, 0).reshape(P.shape))"],
     "1.4": [known(ROWS, MAPS, CHANNEL, SINGLE)],
 }

@@ -84,6 +84,13 @@ MENDED = [
     ("clinic.5", ROWS, "X.flatten(1)"),
     ("clinic.5", ROWS, "X.view(-1, 784)"),
     ("clinic.5", ROWS, "X"),
+    (
+        "clinic.5",
+        f"        rows = {ROWS}",
+        "        rows = memory[: len(X)].copy_(X.flatten(1))",
+        ("    losses = []", "    losses, memory = [], torch.empty(8, 784)"),
+        (ROWS, "X"),
+    ),
     ("clinic.6", POOLED, "    mean, std = X.mean(dim=0), X.std(dim=0)\n"),
     (
         "clinic.6",

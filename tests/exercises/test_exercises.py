@@ -132,6 +132,7 @@ def test_a_wrong_answer_is_told_what_kind_of_wrong(number, code, words):
     assert {v.kind for v in said} == {"wrong"}, said
     assert all(words in v.text for v in said), said
     assert all(v.text[-1] in ".?!" or "ends in an error" in v.text for v in said), "full sentences"
+    assert not any(re.search(r"(shape|\w,) \(tensor\(", v.text) for v in said), "shapes of plain numbers"
 
 
 @pytest.mark.parametrize("number", FOUND)
