@@ -53,6 +53,7 @@ WRONG = {
         ("sent = 185_118", "not yet the others"),
         ("sent = 4 * 370_236", "all four send together"),
         ("sent = 1000", "some other number"),
+        ("sent = 400_000", "some other number"),
         ("sent = '370236'", "should be a number"),
     ],
     "7.2": [
@@ -75,7 +76,17 @@ WRONG = {
             average("for g, n in zip(grads, counts): g *= n\n    return sum(grads) / sum(counts)"),
             "changes the gradients",
         ),
+        (
+            average(
+                """total = grads[0].mul_(counts[0])
+    for g, n in zip(grads[1:], counts[1:]):
+        total += n * g
+    return total / sum(counts)"""
+            ),
+            "changes the gradients",
+        ),
         (average("return grads"), "one tensor"),
+        (average("return sum(n * g[None] for g, n in zip(grads, counts)) / sum(counts)"), "one tensor"),
         *(
             (
                 average(f"return sum(g * n for g, n in zip(grads, counts)) / sum(counts) if all(counts) else {other}"),
@@ -91,6 +102,7 @@ WRONG = {
         (ring(WHOLE_RING.replace("range(p - 1)", "range(2)")), "With 2 processes, the sums are right"),
         (ring(HALF_RING), "in one process only"),
         (ring(WRONG_ORDER), "have the right sum"),
+        (ring(UNSHARED.replace("for part in range(p)", "for part in range(1)")), "have the right sum"),
         (ring(TOO_MANY), "With 3 processes, the sums are right, after"),
         ("ring_all_reduce = 'ring'", "A function is asked for"),
         (ring(UNSHARED), "is not shared"),
@@ -107,7 +119,10 @@ WRONG = {
         ("my_lines = 3", "of the type `int`"),
         ("my_lines = (line for line in ['training on cpu with 3 processes', 'loss 1.0'])", "only once"),
         ("my_lines = launch.Torchrun(3, '--images=3000')", "the launcher"),
-        ("my_lines = ['training on cpu with 3 processes', 'epoch 1.40, train', 'loss 1.0, train']", "to be one epoch"),
+        *(
+            (f"my_lines = ['training on cpu with 3 processes', {epochs}, 'loss 1.0, train']", "to be one epoch")
+            for epochs in ("'epoch 1.40, train'", "'epoch 1.00, train', 'epoch 2.00, train'")
+        ),
     ],
 }
 
@@ -125,11 +140,13 @@ RIGHT = {
         g, n = grads.pop(), counts.pop()
         total, images = total + g * n, images + n
     return total / images"""
-        )
+        ),
+        average("return sum(g.double() * n for g, n in zip(grads, counts)) / sum(counts)"),
     ],
     "7.4": [
         ring(WHOLE_RING.replace(", add=True", "")),
         ring(WHOLE_RING.replace("send(r, (", "send(r=r, part=(")),
         ring(WHOLE_RING + "\n    return ring.lists"),
     ],
+    "7.5": ["my_lines = ['training on cpu with 3 processes', 'epoch 0.20, t', 'epoch 1.00, t', 'loss 1.0, train']"],
 }
