@@ -45,19 +45,24 @@ WRONG = {
         ("ours, notes = 0.39, 1.56", "per cent"),
         ("ours, notes = 0.1, 0.2", "Both numbers"),
         ("ours, notes = 0.25**4, 0.25**4", "The first number is right"),
+        ("ours, notes = 0.0039, 0.1", "The first number is right"),
         ("ours, notes = 0.1, 0.25**3", "The second number is right"),
+        ("ours, notes = 0.1, 0.0156", "The second number is right"),
         ("ours, notes = 'a quarter', 0.1", "without quotation marks"),
         ("ours, notes = '1/256', '1/64'", "without quotation marks"),
         ("ours, notes = '0.00390625', 0.25**3", "without quotation marks"),
+        ("ours, notes = 0.25**4, '0.015625'", "without quotation marks"),
     ],
     "5.2": [
         (kill("net.requires_grad_(False)"), "Frozen"),
+        (kill("net[1].requires_grad_(False)"), "Frozen"),
         (kill("[nn.init.zeros_(p) for p in net.parameters()]"), "only biases"),
         (kill("net[10].weight = None"), "only biases"),
         (kill("nn.init.constant_(net[1].bias, torch.nan)"), "finite"),
         (kill("nn.init.constant_(net[10].bias, torch.inf)"), "finite"),
         (kill("net.eval()"), "Nothing has changed"),
         (kill("nn.init.constant_(net[12].bias, 50.0)"), "still gets its gradient"),
+        (kill("nn.init.constant_(net[1].bias[0], 100.0)"), "still gets its gradient"),
         (kill("nn.init.constant_(net[10].bias, 12.0)"), "far less gradient"),
         *(
             (
@@ -68,6 +73,7 @@ WRONG = {
         ),
         (kill("net[10].bias += 100"), "keeps account"),
         (kill("net[10].bias = 100"), "in your line 2"),
+        (kill("net[10].bias.data = torch.full((84,), 100)"), "in your line 2"),  # whole numbers have no slope
         (kill("net[10].bias.data = torch.tensor(100.0)"), "another shape"),
         ("kill = 'net[10].bias'", "Expected a function"),
         ("kill = d2l.lenet()[10].bias", "Expected a function"),
