@@ -120,6 +120,7 @@ WRONG = {
         (mine("nn.Sequential(nn.Flatten(), nn.Linear(784, 5))"), "(4, 5)"),
         (mine("nn.Sequential(nn.Flatten(), *[nn.Linear(784, 10), nn.Sigmoid()] * 1, *[m for _ in range(9) for m in "
               "(nn.Linear(10, 10), nn.Sigmoid())])"), "learns nothing"),
+        (mine("d2l.lenet()"), "learns nothing"),  # as many parameters as are allowed
         (mine("nn.Sequential(nn.Flatten(), nn.Linear(784, 10), nn.Hardtanh(-torch.inf, 1.0), Log())").replace(
             "def", LOG + "def", 1), "stops being a number"),
     ],
@@ -187,9 +188,11 @@ relu_lenet = Net
 SEEDED = """
 def my_lenet():
     torch.manual_seed(0)
-    return nn.Sequential(
+    net = nn.Sequential(
         nn.Conv2d(1, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 32, 3, 2, 1), nn.ReLU(),
         nn.Flatten(), nn.Linear(1568, 36), nn.ReLU(), nn.Linear(36, 10)).apply(modern.init_he)
+    net[0].bias.requires_grad_(False)
+    return net
 """
 
 DOUBLE = relu().replace("nn.Identity())", "nn.Identity()).double()")
