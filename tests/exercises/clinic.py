@@ -237,7 +237,10 @@ WRONG = {
             ([(POOLED, POOLED + "    std = X.std()\n")], "the mean still changes"),
             ([(POOLED, POOLED + "    mean = X.mean()\n")], "the standard deviation still changes"),
             *(
-                ([(POOLED, OWN), (NORMAL, f"    X, X_test = X{half}, X_test{half}\n")], "a mean of 0 and a deviation of 1")
+                (
+                    [(POOLED, OWN), (NORMAL, f"    X, X_test = X{half}, X_test{half}\n")],
+                    "a mean of 0 and a deviation of 1",
+                )
                 for half in ("", " - mean", " / std")
             ),
             ([(POOLED, OWN), (NORMAL, "    X = (X - mean) / std\n")], "come to the net as they are"),

@@ -1,5 +1,7 @@
 """Wrong answers to the exercises of notebook 6."""
 
+from answers import but
+
 
 def lying_clock(lines):
     return "def lying_clock(gpu):\n    start = time.perf_counter()\n" + "".join(f"    {line}\n" for line in lines)
@@ -64,9 +66,15 @@ WRONG = {
         ("answer = (1.9, 1.33)", "The first number is not the old time"),
         ("answer = 2.29", "two numbers in brackets"),
         ("answer = ('2.29', '1.33')", "two numbers in brackets"),
+        ("answer = ('2.29', 1.33)", "two numbers in brackets"),
+        ("answer = (2.29, '1.33')", "two numbers in brackets"),
         ("answer = '21'", "two numbers in brackets"),
         ("answer = (1.33, 2.29)", "the other way round"),
         ("answer = {2.29, 1.33}", "two numbers in brackets"),
+        ("answer = (1.33, 4.0)", "The first number is not the old time"),
+        ("answer = (2.29, 0.75)", "would mean slower"),
+        ("answer = (float('nan'), 1.33)", "no number at all"),
+        ("answer = (2.29, float('nan'))", "no number at all"),
         ("answer = (float('nan'), float('nan'))", "no number at all"),
     ],
     "6.2": [
@@ -128,6 +136,7 @@ WRONG = {
         (a_pass("total += loss.detach() * len(y)", "return (total / seen).item(), seen"), "it returns tuple"),
         (a_pass("total += loss.detach() * len(y); print(loss)", "return (total / seen).item()"), "value 4 times"),
         (a_pass("total += loss.detach().to('cpu') * len(y)", "return (total / seen).item()"), "value 4 times"),
+        (a_pass("total += loss.detach().to(device='cpu') * len(y)", "return (total / seen).item()"), "value 4 times"),
         (
             a_pass(
                 "total = [*(total or []), loss.detach() * len(y)]",
@@ -159,6 +168,10 @@ WRONG = {
             "turn the ratio round",
         ),
         (stopwatch(f"slow(), fast(); return min({RATIOS})"), "not the median"),
+        (stopwatch(f"slow(), fast(); return 0 * len({RATIOS})"), "not the median"),
+        (stopwatch(f"slow(), fast(); return sorted({RATIOS})[rounds // 2 - 1]"), "not the median"),
+        (stopwatch(f"slow(), fast(); return sorted({RATIOS})[rounds // 2 if rounds % 2 else 0]"), "not the median"),
+        (stopwatch(f"slow(), fast(); return 1 / (len({RATIOS}) - rounds)"), "ZeroDivisionError"),
         (
             stopwatch(
                 "slow(), fast(); r = sorted(seconds(slow) - seconds(fast) for _ in range(rounds)); "
@@ -186,9 +199,17 @@ WRONG = {
             ),
             "ratio of two medians",
         ),
-        (
-            stopwatch('return ladder.speedup(*ladder.race({"slow": slow, "fast": fast}, rounds).values())'),
-            "do the work",
+        *(
+            (
+                stopwatch(f"slow(), fast(); pairs = [(seconds(slow), seconds(fast)) for _ in range(rounds)]; {work}"),
+                "do the work",
+            )
+            for work in (
+                'return ladder.speedup(*ladder.race({"slow": slow, "fast": fast}, rounds).values())',
+                'return max(a / b for a, b in zip(*ladder.race({"slow": slow, "fast": fast}, rounds).values()))',
+                "return ladder.speedup(*zip(*pairs))",
+                "return len(ladder.Laps()) or max(a / b for a, b in pairs)",
+            )
         ),
     ],
     "6.5": [
@@ -200,6 +221,10 @@ WRONG = {
         (conv_flop("return 2 * places * conv.in_channels * kh * kw", padding="(0, 0)"), "look at the other arguments"),
         (conv_flop("return 2 * places * conv.in_channels * kh * kh"), "look at the other arguments"),
         (conv_flop("return 2 * places * conv.in_channels * kh * kw", UNPADDED), "look at the other arguments"),
+        *(
+            (conv_flop("return 2 * places * conv.in_channels * kh * kw", **one), "look at the other arguments")
+            for one in ({"stride": "conv.stride[:1] * 2"}, {"padding": "conv.padding[:1] * 2"})
+        ),
         (ROUNDED, "look at the other arguments"),
         (conv_flop("return places"), "though this one is square"),
         (conv_flop("2 * places"), "returns nothing"),
@@ -224,6 +249,11 @@ RIGHT = {
     ],
     "6.3": [
         a_pass("total += loss.detach() * len(y)", "batches.clear(); return (total / seen).item()"),
+        a_pass("total += loss.detach() * len(y)", "return total.item() / torch.tensor(seen).item()"),
+        but(
+            a_pass("total += loss.detach() * len(y)", "return (total / seen).item()"),
+            ("= 0, 0", "= torch.tensor(0.0), 0"),
+        ),
         a_pass(
             "total = total + loss.detach() * len(y)",
             "return (total / seen).item()",
