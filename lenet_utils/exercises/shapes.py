@@ -29,7 +29,7 @@ from .engine import Wrong, attempt, exercise
 def poolings_that_learn(sides, more):
     new = nn.Conv2d(6, 6, kernel_size=2, stride=2), nn.Conv2d(16, 16, kernel_size=2, stride=2)
     try:
-        sides = [as_number(side, "Each side") for side in sides]
+        sides = [] if isinstance(sides, (str, set, dict)) else [as_number(side, "Each side") for side in sides]
     except TypeError:
         sides = []
     if len(sides) != 2:

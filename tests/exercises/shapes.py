@@ -155,6 +155,8 @@ WRONG = {
         ("sides, more = (14, 5), 7322", "Count those of one filter"),
         ("sides, more = (27, 9), 1190", "sides are not right"),
         ("sides, more = 14, 1190", "a pair"),
+        ("sides, more = {14, 5}, 1190", "a pair"),  # has no order
+        ("sides, more = '14, 5', 1190", "a pair"),
     ],
     "2.2": [
         (net(), "still says"),
