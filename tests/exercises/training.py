@@ -165,9 +165,26 @@ PLACES_IN_LABELS = """            y *= num_classes
             table += y.bincount(minlength=num_classes**2).reshape(table.shape)
 """
 
+BY_FUNCTION = """
+class Broken(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.net = d2l.lenet()
+
+    def forward(self, X):
+        *layers, last = self.net
+        for layer in layers:
+            X = layer(X)
+        return nn.functional.linear(X, last.weight, last.bias).softmax(dim=1)
+
+
+broken, lowest = Broken(), 1.46
+"""
+
 READS = [
     *("print(v)", "f'{v.sum():.3f}'", "complex(v)", "v.numpy()", "v.tolist()", "v.untyped_storage()"),
     *("v.equal(v + 1)", "v.allclose(v + 1)", "v.is_nonzero()", "v > 0 or 1"),
+    *("v.to('cpu', torch.float64)", "torch.tensor([v, 0.0])"),
     *("v.to(torch.device('cpu'))", "v.to(torch.zeros(1))", "v.type('torch.FloatTensor')", "v.type(torch.FloatTensor)"),
     *("v.nonzero()", "v.argwhere()", "v.unique()", "v.unique_consecutive()"),
     *("v[v > 0]", "torch.masked_select(v, v > 0)", "torch.where(v > 0)"),
@@ -187,8 +204,13 @@ WRONG = {
         (but(PREDICTED, ("938", "937")), "never be seen"),
         (but(PREDICTED, ("938", "939")), "number of steps is not"),
         (but(PREDICTED, ("938", "235")), "how many batches"),
+        (but(PREDICTED, ("938", "157")), "number of test batches"),
+        (but(PREDICTED, ("938", "60_000")), "a step for each picture"),
         (but(PREDICTED, ("32", "64")), "full batches"),
         (but(PREDICTED, ("32", "96")), "left with batches"),
+        (but(PREDICTED, ("32", "0")), "would not be a batch"),
+        (but(PREDICTED, ("32", "16")), "left of the test pictures"),
+        (but(PREDICTED, ("32", "31")), "Only the last batch"),
     ],
     "3.2": [
         (but(SOFTMAX, ("Softmax(dim=1)", "Softmax(dim=0)")), "over the pictures of the batch"),
@@ -201,6 +223,7 @@ WRONG = {
             "no longer LeNet",
         ),
         (but(SOFTMAX, ("\nlowest", "\nbroken[12] = nn.Linear(84, 9)\nlowest")), "yours gives ("),
+        (but(SOFTMAX, ("\nlowest", "\nbroken.append(nn.Flatten(0))\nlowest")), "yours gives ("),
         (but(SOFTMAX, ("\nlowest", "\nbroken.insert(12, nn.Dropout(0.5))\nlowest")), "no longer LeNet"),
         (but(SOFTMAX, ("Softmax(dim=1)", "Softmin(dim=1)")), "not the softmax of the ten scores"),
         (
@@ -215,6 +238,7 @@ WRONG = {
         (but(SOFTMAX, ("1.461", "2.303")), "knows nothing"),
         (but(SOFTMAX, ("1.461", "2.4612")), "of the sum alone"),
         (but(SOFTMAX, ("1.461", "1.3026")), "counts in the sum"),
+        (but(SOFTMAX, ("1.461", "0.6346")), "is the natural one"),
         (but(SOFTMAX, ("1.461", "1.8")), "Give `cross_entropy` a perfect"),
     ],
     "3.3": [
@@ -243,10 +267,12 @@ WRONG = {
             "how it was computed",
         ),
         (QUEUE, "how it was computed"),
+        (but(SUMS, (VALUES, f"        self.last = values\n{VALUES}")), "how it was computed"),
         (but(SUMS, (VALUES, f"        torch.set_grad_enabled(False)\n{VALUES}")), "switched off for everybody"),
         (but(SUMS, ("!= len(self.values)", "< 0")), "one value was"),
         (but(SUMS, ("!= len(self.values)", "< len(self.values)")), "three values were"),
         (but(SUMS, ("float(self.values[i])", "self.values[i]")), "gives a tensor"),
+        (but(SUMS, ("float(self.values[i])", "float(self.values[i]) if i else self.values[i]")), "gives a tensor"),
         (but(SUMS, ("a + b", "b")), "sums of both"),
         (
             but(SUMS, ('raise ValueError(f"expected {len(self.values)} values, got {len(values)}")', "assert False")),
@@ -332,6 +358,7 @@ WRONG = {
         (but(CONFUSION, ("table[label, answer] += 1", "table[label, label] += label == answer")), "Only the right"),
         (but(CONFUSION, ("(num_classes, num_classes,", "(10, 10,")), "should be (7, 7)"),
         (but(CONFUSION, ("+= 1", "+= 2")), "place by place"),
+        (but(CONFUSION, ("+= 1", "+= 0")), "place by place"),
         (but(CONFUSION, ("torch.long", "torch.uint8")), "and then starts again"),
         (but(CONFUSION, ("torch.long", "torch.int8")), "and then starts again"),
         (but(CONFUSION, (ZEROS, "torch.zeros(7, 7)")), "with eight"),
@@ -357,11 +384,13 @@ WRONG = {
 }
 
 RIGHT = {
+    "3.2": [but(SOFTMAX, ("\nlowest", "\nbroken.double()\nlowest")), BY_FUNCTION],
     "3.3": [
         but(SUMS, ("a + b", "b + torch.as_tensor(a).to(torch.as_tensor(b).device)")),
         but(SUMS, (VALUES, f"{VALUES}        values = {OWN_DEVICE}\n")),
         but(SUMS, (VALUES, ""), ("    def add", "    @torch.no_grad()\n    def add")),
         TENSOR,
+        but(TENSOR, ("torch.stack(values)", "torch.stack(values)[torch.arange(self.n)]")),
     ],
     "3.4": [ON_A_COPY],
     "3.5": [
@@ -371,6 +400,7 @@ RIGHT = {
         but(CONFUSION, ("torch.long", "torch.float32")),
         but(CONFUSION, ("return table", "return table.numpy()")),
         but(CONFUSION, ("    return table", "    net.eval()\n    return table")),  # nobody asked for the mode
+        but(CONFUSION, ("for X, y in data_iter:", "while data_iter:\n            X, y = data_iter.pop()")),
         ONE_HOT,
     ],
 }
