@@ -267,7 +267,10 @@ WRONG = {
             "how it was computed",
         ),
         (QUEUE, "how it was computed"),
-        (but(SUMS, (VALUES, f"        self.last = values\n{VALUES}")), "how it was computed"),
+        *(
+            (but(SUMS, (VALUES, f"        self.last = {kept}\n{VALUES}")), "how it was computed")
+            for kept in ("values", "dict(enumerate(values))")
+        ),
         (but(SUMS, (VALUES, f"        torch.set_grad_enabled(False)\n{VALUES}")), "switched off for everybody"),
         (but(SUMS, ("!= len(self.values)", "< 0")), "one value was"),
         (but(SUMS, ("!= len(self.values)", "< len(self.values)")), "three values were"),
