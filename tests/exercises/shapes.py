@@ -148,6 +148,7 @@ WRONG = {
         ("sides, more = (14, 5), 6 * 5 + 16 * 5", "read one map each"),
         ("sides, more = (14, 5), 180 + 1280", "bias for every map"),
         ("sides, more = (14, 5), 150", "one of the two"),
+        ("sides, more = (14, 5), 1040", "one of the two"),
         ("sides, more = (14, 5), [150, 1040]", "The second answer should be a number"),
         ("sides, more = ((14, 14), (5, 5)), 1190", "Each side should be a number"),
         ("sides, more = (14, 5), 0", "nothing to learn"),
@@ -184,7 +185,10 @@ WRONG = {
             ),
             "reads 256",
         ),
+        (but(NET32, ("nn.Conv2d(1, 6", "nn.ZeroPad2d(2), nn.Conv2d(1, 6")), "padding in it"),
         (but(NET32, (LAST_POOLING, "nn.AdaptiveAvgPool2d(5), nn.Flatten")), "forces"),
+        (but(NET32, (LAST_POOLING, "nn.Upsample(5), nn.Flatten")), "forces"),
+        (NET32 + "net32 = net32[:7]", "reads nothing"),
         (
             "net32 = d2l.lenet()[1:]\nnet32[0].padding = (0, 0)\n"
             "net32.register_forward_pre_hook(lambda _, given: nn.functional.pad(given[0], (0,) * 4))",
@@ -235,6 +239,19 @@ WRONG = {
         (
             but(COUNT, ("    return total", "    return total + sum(kind == 'pool' for kind, *_ in layers)")),
             "pooling learn",
+        ),
+        *(
+            (
+                but(
+                    COUNT,
+                    (
+                        "    return total",
+                        f"    return total + sum({count} for kind, k, *_ in layers if kind == 'pool')",
+                    ),
+                ),
+                "pooling learn",
+            )
+            for count in ("k * k", "k * k + 1")
         ),
         (but(COUNT, ('        if kind == "conv"', '        total = 0\n        if kind == "conv"')), "last one's"),
         (but(COUNT, ("    return total", "    return [total]")), "and not a list"),
@@ -420,7 +437,7 @@ def convolve(X, weight, bias, padding=0, stride=1):
 
 RIGHT = {
     "2.6": [CONVOLVE, UNFOLD, EINSUM, AS_STRIDED, WEIGHT_BY_WEIGHT, NUMBER_BY_NUMBER, FOURIER],
-    "2.3": [BY_HAND, OWN_RESHAPE],
+    "2.3": [BY_HAND, OWN_RESHAPE, but(NET32, ("kernel_size=5", "5, padding='valid'"))],
     "2.1": ["sides, more = [14, 5], 1190.0", "sides, more = torch.tensor([14, 5]), torch.tensor([1190])"],
     "2.2": [
         net("broken[-1] = nn.Linear(84, 12)", "broken.double()"),
