@@ -189,6 +189,7 @@ WRONG = {
         (but(NET32, (LAST_POOLING, "nn.AdaptiveAvgPool2d(5), nn.Flatten")), "forces"),
         (but(NET32, (LAST_POOLING, "nn.Upsample(5), nn.Flatten")), "forces"),
         (NET32 + "net32 = net32[:7]", "reads nothing"),
+        ("net32 = nn.Sequential(nn.Flatten(), nn.Linear(1024, 10))", "reads 1024"),
         (
             "net32 = d2l.lenet()[1:]\nnet32[0].padding = (0, 0)\n"
             "net32.register_forward_pre_hook(lambda _, given: nn.functional.pad(given[0], (0,) * 4))",
