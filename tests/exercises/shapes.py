@@ -228,11 +228,14 @@ WRONG = {
         (but(SHAPES, ("windows:\n", "windows:\n        N, C, H, W = shape\n")), "looks at the picture again"),
         (but(SHAPES, ("shapes.append((N, C, H, W))", "shapes.append((C, H, W))")), "four numbers"),
         (but(SHAPES, ("    return shapes", "    return shapes[-1]")), "one shape for each window"),
+        (but(SHAPES, ("    return shapes", "    return H")), "one shape for each window"),
         (but(SHAPES, ("    return shapes", "")), "returns nothing"),
     ],
     "2.5": [
         (but(COUNT, ("(inputs + 1)", "inputs")), "something is added"),
+        (but(COUNT, ("(below * k * k + 1)", "below * k * k")), "something is added"),
         (but(COUNT, ("outputs * (inputs + 1)", "outputs * inputs + 1")), "One is too few"),
+        (but(COUNT, ("maps * (below * k * k + 1)", "maps * below * k * k + 1")), "One is too few"),
         (but(COUNT, ("outputs * (inputs + 1)", "inputs * (outputs + 1)")), "not for each input"),
         (but(COUNT, ("(below * k * k + 1)", "(below * k + 1)")), "as high as it is wide"),
         (but(COUNT, ("(below * k * k + 1)", "(k * k + 1)")), "all* the maps"),
@@ -446,6 +449,6 @@ RIGHT = {
         net("broken[3] = broken[6] = nn.AvgPool2d((2, 2), (2, 2))", "broken[-1] = nn.Linear(84, 12)"),
         net("broken[2] = broken[5] = broken[9] = broken[11] = nn.Sigmoid()", "broken[-1] = nn.Linear(84, 12)"),
     ],
-    "2.4": [AS_TENSORS],
+    "2.4": [AS_TENSORS, but(SHAPES, ("append((N, C, H, W))", "append([N, C, H, W])"))],
     "2.5": [but(COUNT, ("    return total", "    return torch.tensor(total)"))],
 }
