@@ -229,7 +229,7 @@ def test_a_step_moves_nothing_to_or_from_the_gpu(monkeypatch):
             steps.take(2)
         assert not travels.seen and travels.count > 60
         with Travels() as travels:
-            steps.sums.new_tensor(8)  # such a small thing is made on the CPU, and sent
+            steps.sums.cpu()
         assert travels.seen
 
 
