@@ -178,7 +178,7 @@ def relu_lenet(make):
     net = made_by(make)
     if sorted(p.shape for p in net.parameters()) != sorted(p.shape for p in lenet().parameters()):
         raise Wrong("Its layers with weights are not those of lenet(): the shapes of their parameters differ.")
-    X = 20 * torch.rand(5, 1, 28, 28).to(next(net.parameters()))  # in the network's precision, and beyond every limit
+    X = 60 * torch.rand(5, 1, 28, 28).to(next(net.parameters()))  # in the network's precision, and beyond every limit
     right = torch.zeros(5, 10)
     while right.min() > -0.1:  # some score is negative, or nobody would see a ReLU behind the last layer
         for p in net.parameters():  # large enough that every difference shows
