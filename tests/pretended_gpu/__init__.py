@@ -61,6 +61,15 @@ def install():
         assert hasattr(torch.cuda, name), name
         setattr(torch.cuda, name, value)
     torch.cuda.pretended = gpu
+    torch.serialization.register_package(0, lambda storage: None, load_to_the_gpu)
+
+
+def load_to_the_gpu(storage, location):
+    """What `torch.load` makes of the CPU's `storage` for the place `location`; None where that is no GPU."""
+    import torch
+
+    if str(location).startswith("cuda"):
+        return torch.empty(0, dtype=torch.uint8).set_(storage).to(location).untyped_storage()
 
 
 def in_place_of_torch_cuda(gpu):
