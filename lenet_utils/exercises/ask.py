@@ -50,6 +50,7 @@ def expect_number(value, low, high, kinds, otherwise):
     """Raises Wrong unless `value` is from `low` to `high`; `kinds`: messages for typical wrong numbers."""
     value = as_number(value, "Your answer")
     if not low <= value <= high:
+        value = max(-1e300, min(value, 1e300))  # a larger int minus a float would overflow
         nearest = min(kinds, key=lambda typical: abs(value - typical))
         about = 3e-3 if low < high else 0  # a count is exact, and so are the wrong ones
         raise Wrong(kinds[nearest] if math.isclose(value, nearest, rel_tol=about, abs_tol=1e-3) else otherwise)

@@ -94,6 +94,8 @@ def kill(function):
         raise Wrong("Frozen, not dead: every parameter should still be allowed to learn.")
     if [type(layer) for layer in net.children()] != [type(layer) for layer in before]:
         raise Wrong("The layers are no longer lenet()'s.")
+    if any(p.dtype != torch.float32 for p in net.parameters()):
+        raise Wrong("Its parameters are of another type now; only the values of biases should change.")
     after = dict(net.named_parameters())
     for name, parameter in before.named_parameters():
         if name.endswith("weight") and not (name in after and torch.equal(parameter, after[name])):

@@ -105,7 +105,7 @@ def accuracy_after_steps(lr):
 )
 def eight_epochs(history):
     if not isinstance(history, History):
-        raise Wrong(f"That is a {type(history).__name__}. What `train_ch6` returns is needed, a History.")
+        raise Wrong(f"Expected the History that `train_ch6` returns, got {type(history).__name__}.")
     if history.stopped.startswith("in"):  # not "after": then it was complete
         raise Wrong(f"The training was stopped {history.stopped}. Let it run to the end.")
     if len(history) == 4:

@@ -58,6 +58,7 @@ WRONG = {
         (kill("net[1].requires_grad_(False)"), "Frozen"),
         (kill("[nn.init.zeros_(p) for p in net.parameters()]"), "only biases"),
         (kill("net[10].weight = None"), "only biases"),
+        (kill("net.double()"), "of another type"),
         (kill("nn.init.constant_(net[1].bias, torch.nan)"), "finite"),
         (kill("nn.init.constant_(net[10].bias, torch.inf)"), "finite"),
         (kill("nn.init.constant_(net[10].bias[0], torch.inf)"), "finite"),

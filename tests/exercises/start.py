@@ -63,7 +63,7 @@ WRONG = {
         ("my_history = history(4)", "four epochs, as many"),
         ("my_history = history(12)", "here it is 12"),
         ("my_history = history(8, stopped='in epoch 8 of 9')", "was stopped"),
-        ("my_history = d2l.lenet()", "That is a Sequential"),
+        ("my_history = d2l.lenet()", "got Sequential"),
         ("my_history = history(8, images=256)", "it saw 256"),
         ("my_history = history(8)\nmy_history.train_loss[-1] = float('nan')", "stops being a number"),
         (

@@ -84,7 +84,7 @@ def in_place_of_torch_cuda(gpu):
         gpu.set_sync_debug_mode(mode)
 
     def get_rng_state(device="cuda"):
-        state = torch.empty(gpu.random_state_size(), dtype=torch.uint8)
+        state = torch.empty(gpu.random_state_size(), dtype=torch.uint8, device="cpu")  # whatever the default
         gpu.get_random_state(ctypes.c_void_p(state.data_ptr()))
         return state
 
