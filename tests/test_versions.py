@@ -15,7 +15,7 @@ FIRST = [
     "lenet_utils",  # that all of it can be imported, and its examples
     *("notebooks/0_start_here.ipynb", "notebooks/1_reshape.ipynb", "notebooks/2_layer_shapes.ipynb"),
     *(f"tests/test_{name}.py" for name in ("data", "model", "train", "plot")),
-    *("tests/exercises/test_engine.py", "tests/exercises/test_clinic.py"),
+    "tests/exercises",
 ]
 
 

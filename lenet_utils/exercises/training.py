@@ -187,8 +187,12 @@ class Promise(torch.Tensor):
             return cls.own_device
         name, told = getattr(func, "__name__", ""), [*args[1:], *(kwargs or {}).values()]
         Promise.reads += name in UNSEEN or brings_to_the_cpu(name, told)
-        with Waits():
-            return super().__torch_function__(func, types, args, kwargs or {})
+
+        def watched(*args, **kwargs):
+            with Waits():
+                return func(*args, **kwargs)
+
+        return super().__torch_function__(watched, types, args, kwargs or {})
 
 
 def brings_to_the_cpu(name, told):
