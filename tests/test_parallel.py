@@ -658,6 +658,46 @@ def test_stop_leaves_no_process_behind(tmp_path):
     assert Checkpoint(folder).load() is not None
 
 
+KERNEL = """
+import sys
+from lenet_utils.parallel.launch import Torchrun
+
+with Torchrun(2, sys.argv[1], module="silent", max_restarts=1, PYTHONPATH=sys.argv[2]) as lines:
+    for line in lines:
+        print(line, flush=True)
+"""
+SILENT = r"""
+import sys, time
+from lenet_utils.parallel import program
+
+def train(*arguments, **options):  # who never prints never learns that nobody listens any more
+    sys.stdout.write("training\n")
+    time.sleep(600)
+
+program.train = train
+program.main(["--images=1280", "--device=cpu", *sys.argv[1:]])
+"""
+
+
+@pytest.mark.doors
+def test_a_kernel_that_is_killed_leaves_no_process_behind(tmp_path):
+    """As when it needs too much memory, or does not come to its end before Jupyter starts another in its place."""
+    (tmp_path / "silent.py").write_text(SILENT)
+    folders = os.pathsep.join([str(tmp_path), str(COURSE)])
+    command = [sys.executable, "-c", KERNEL, f"--checkpoint={tmp_path / 'run'}", folders]
+    with subprocess.Popen(command, cwd=COURSE, stdout=subprocess.PIPE, text=True) as kernel:
+        assert [next(kernel.stdout) for _ in range(2)] == 2 * ["training\n"]
+        assert len(living(str(tmp_path / "run"))) == 4  # it, torchrun and two workers
+        kernel.kill()
+    end = time.monotonic() + 60  # the workers end at once, are started again, and end once more
+    while left := living(str(tmp_path / "run")):
+        if time.monotonic() > end:
+            for pid in left:
+                os.kill(pid, signal.SIGKILL)
+            pytest.fail("a process outlived the kernel that started it")
+        time.sleep(0.1)
+
+
 def test_nobody_else_can_put_a_program_where_torchrun_meets(tmp_path):
     """It unpickles what lies there, so that must not be in a store that whoever reaches this machine can write to."""
     with Torchrun(1, "--images=1280", "--epochs=100000", "--device=cpu", f"--checkpoint={tmp_path}") as lines:
