@@ -8,6 +8,8 @@ from lenet_utils import lenet, train_ch6
 from lenet_utils.quick import convolution, quick_layers
 from lenet_utils.quick.convolution import FirstConvolution
 
+SAME_BITS = convolution.same_bits  # as it is where no test replaces it
+
 
 @pytest.fixture(autouse=True)
 def with_avx2(monkeypatch):
@@ -188,7 +190,9 @@ def test_second_derivatives_are_pytorchs(make, quick_calls, same_everywhere):
     expected = second(layer)
     with quick_layers(layer):
         found = second(layer)
-    assert quick_calls and all(map(torch.equal, found, expected))
+    exact = SAME_BITS(X.shape, layer.weight.shape, convolution.settings(layer), torch.get_num_threads())
+    within = 0 if exact else 1e-5  # a processor without AVX2 rounds otherwise, as `same_everywhere` allows
+    assert quick_calls and all((a - b).abs().max() <= within * b.abs().max() for a, b in zip(found, expected))
 
 
 @pytest.mark.parametrize("frozen", ["weight", "bias"])
