@@ -78,3 +78,15 @@ def test_nothing_is_wider_than_the_page(width, opened):
         page.evaluate("(layer) => lenet.pin({ layer, index: 3 })", layer)
         assert page.evaluate(TOO_WIDE) == []
         assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+
+
+def test_all_buttons_and_keys_work(opened):
+    """What they do is tested elsewhere; here that nothing behind them is missing in this browser."""
+    page = opened(grown(lenet))
+    page.evaluate("""() => {
+        for (const place of document.querySelectorAll("#pad, .map, .pictures button"))
+            for (const key of ["ArrowRight", "PageDown", "End", " "])
+                place.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
+        for (const button of document.querySelectorAll("button:not(#upload)")) button.click();
+    }""")
+    assert page.evaluate("lenet.changes.length") == 0  # the last button was Restore

@@ -101,7 +101,8 @@ def lab(browser, tmp_path_factory):
 
 @pytest.fixture
 def page(lab, browser):
-    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    # Without a scheme that Playwright makes up for all frames, a frame has the one that the page around it gives it.
+    context = browser.new_context(viewport={"width": 1280, "height": 900}, color_scheme="null")
     context.set_default_timeout(MINUTES)
     yield context.new_page()
     context.close()
@@ -114,6 +115,10 @@ def open_notebook(lab, page, name, windowing="full"):
     page.wait_for_function("() => jupyterapp.shell.currentWidget.sessionContext?.session?.kernel?.status == 'idle'")
 
 
+def files(lab):
+    return {path for path in lab.root.rglob("*") if ".ipynb_checkpoints" not in path.parts}
+
+
 # Every notebook
 
 
@@ -122,7 +127,9 @@ def open_notebook(lab, page, name, windowing="full"):
 def test_a_notebook_from_top_to_bottom(lab, page, name):
     notebook = nbformat.read(COURSE / "notebooks" / name, as_version=4)
     open_notebook(lab, page, name, windowing="none")
+    before = files(lab)
     run_all(page)
+    assert files(lab) - before == set()  # a class may share one checkout, which nobody can write to
 
     shown = page.evaluate(OUTPUTS)
     assert len(shown) == len(notebook.cells)
@@ -188,6 +195,8 @@ def test_no_marks_are_left_in_the_chinese_texts(lab, page, name):
     page.wait_for_function(f"() => !({TEXTS})().some(text => text.includes('$'))")  # until all formulas are set
     for text in page.evaluate(TEXTS):
         assert not re.search(r"\*|~~|`|(?<!\w)_|\]\s?\(", text), text
+    # The formulas are those of the English notebook; what MathJax does not know in them it shows in red.
+    assert page.locator("mjx-merror, mjx-container [style*=red]").all_text_contents() == []
 
 
 # The training cell, as one watches it
@@ -278,7 +287,9 @@ SHOWN_CODE = """() => {
         }
     }
     const lines = [...shown.children].map(line => line.getBoundingClientRect().height);
-    return {broken, colours: colours.size, wrapped: lines.filter(height => height > 1.5 * Math.min(...lines)).length};
+    const wrapped = lines.filter(height => height > 1.5 * Math.min(...lines)).length;
+    const between = shown.getBoundingClientRect().height - lines.reduce((sum, height) => sum + height, 0);
+    return {broken, between, colours: colours.size, wrapped};
 }"""
 
 
@@ -291,3 +302,27 @@ def test_shown_code_has_colours_and_breaks_between_words(lab, page):
     run_all(page)
     shown = page.evaluate(SHOWN_CODE)
     assert shown["broken"] == [] and shown["colours"] >= 4 and shown["wrapped"] > 0
+    assert abs(shown["between"]) < 2, shown  # no empty lines between the lines
+
+
+# The live page
+
+EXPLORE = """
+import lenet_utils as d2l
+_, test_iter = d2l.load_data_fashion_mnist(batch_size=24)
+d2l.explore(d2l.trained_lenet(), *next(iter(test_iter)))
+""".strip()
+
+
+def test_the_live_page_takes_no_focus_and_has_the_notebooks_theme(lab, page):
+    code, prose = nbformat.v4.new_code_cell, nbformat.v4.new_markdown_cell
+    lab.write("live.ipynb", [prose(LONG), code(EXPLORE), prose(LONG)])
+    open_notebook(lab, page, "live.ipynb", windowing="none")
+    run_all(page)
+    live = page.frame_locator(".jp-OutputArea-output iframe")
+    live.locator("#score").filter(has_text="24").wait_for()  # the last that it does by itself
+    assert page.evaluate("document.activeElement.tagName") != "IFRAME"
+    assert page.eval_on_selector(".jp-WindowedPanel-outer", "panel => panel.scrollTop") == 0
+    for theme in ("Dark", "Light"):
+        page.evaluate("theme => jupyterapp.commands.execute('apputils:change-theme', {theme})", f"JupyterLab {theme}")
+        live.locator(f"html[data-theme={theme.lower()}]").wait_for()

@@ -37,6 +37,7 @@ SETTINGS = {
     "files.autoSave": "off",  # in a browser it is on
     "notebook.globalToolbarShowLabel": "always",
     "telemetry.telemetryLevel": "off",
+    "workbench.colorTheme": "Default Dark Modern",
     "workbench.editorAssociations": {"*.ipynb": "jupyter-notebook"},  # not as text if asked for early
     "workbench.secondarySideBar.defaultVisibility": "hidden",
     "workbench.startupEditor": "none",
@@ -147,7 +148,7 @@ def code(browser, tmp_path_factory):
 @contextlib.contextmanager
 def new_page(browser):
     """A page so high that a small notebook is all in sight."""
-    context = browser.new_context(viewport={"width": 1280, "height": 1600})
+    context = browser.new_context(viewport={"width": 1280, "height": 1600}, color_scheme="null")  # as VS Code has it
     context.set_default_timeout(2 * MINUTES)
     yield context.new_page()
     context.close()
@@ -315,3 +316,20 @@ def test_the_live_page_is_alive(code, page):
     expect(answer).to_contain_text(names[0], timeout=MINUTES)
     live.locator(f"[aria-label^='Picture {other}:']").click()
     expect(answer).to_contain_text(names[other], timeout=MINUTES)
+    expect(live.locator("html")).to_have_attribute("data-theme", "dark", timeout=MINUTES)  # as VS Code's own
+
+
+# A figure that is wider than its place
+
+WIDE = "from matplotlib import pyplot\npyplot.figure(figsize=(12, 3)).subplots();"
+
+
+def test_a_wide_figure_becomes_narrower_as_a_whole(code, page):
+    code.write("wide.ipynb", (SETUP, WIDE))
+    page.set_viewport_size({"width": 800, "height": 900})
+    open_notebook(code, page, "wide.ipynb")
+    run_all(page)
+    image = outputs(page).locator("img")
+    width, height, room = image.evaluate("i => [i.width, i.height, i.closest('.output_container').clientWidth]")
+    natural = image.evaluate("i => i.naturalWidth / i.naturalHeight")
+    assert width <= room and width / height == pytest.approx(natural, rel=0.02), (width, height, room)
