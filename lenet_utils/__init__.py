@@ -15,7 +15,7 @@ from .data import load_data_fashion_mnist, get_fashion_mnist_labels
 from .train import Timer, Accumulator, accuracy, evaluate_accuracy_gpu, try_gpu, train_ch6, History, Diverged
 from .trained import trained_lenet, training_record
 from .plot import Animator, set_axes, show_images, plot_confusion, use_svg_display
-from .support.display import describe_figures, set_alt
+from .support.display import set_alt, show_figures
 from .support.source import show_code, show_source
 from .page import explore
 from .support.files import DataError
@@ -42,4 +42,4 @@ def __getattr__(name):
 
 limit_threads()  # a container's CPU quota counts, not only the number of its cores
 one_thread_in_forks()
-describe_figures()
+show_figures()

@@ -685,7 +685,7 @@ def kernel_run(tmp_path_factory):
             patch.setenv(name, str(folder / name))
         patch.setenv("PYTHONPATH", str(PACKAGE_PARENT), prepend=os.pathsep)
         patch.setenv("OMP_WAIT_POLICY", "PASSIVE")
-        patch.delenv("MPLBACKEND", raising=False)
+        patch.setenv("MPLBACKEND", "Agg")  # as computing centres set it for scripts: no figure would be shown
         resources = {"metadata": {"path": str(folder)}}
         Client(notebook, timeout=120, kernel_name="python3", allow_errors=True, resources=resources).execute()
     return {name: cell.outputs for name, cell in zip(names, notebook.cells)}, Client.types

@@ -7,10 +7,14 @@ for notebooks, the PNG for where HTML is not shown (GitHub, PDF), the descriptio
 import base64
 import html
 import io
+import os
 import struct
 import sys
 
 DPI = 144  # of the pictures; pages show 96 a CSS inch, so they stay sharp on a fine screen
+
+NOTEBOOKS_BACKEND = "module://matplotlib_inline.backend_inline"
+FILE_BACKENDS = ("agg", "cairo", "pdf", "pgf", "ps", "svg", "template")  # matplotlib's that show nothing
 
 
 def kernel_shell():
@@ -131,10 +135,20 @@ def over(new, before):
     return new | {"text/html": new["text/html"].replace('style="', behind, 1)}
 
 
-def describe_figures():
-    """From now on every matplotlib figure that this notebook shows carries its alt text."""
+def show_figures():
+    """From now on this notebook shows every matplotlib figure, with its alt text."""
     shell = kernel_shell()
-    if shell is not None:
-        formatter = shell.display_formatter.formatters["text/html"]
-        # For the base class: what is registered for Figure itself goes when pyplot is imported.
-        formatter.for_type_by_name("matplotlib.figure", "FigureBase", figure_html)
+    if shell is None:
+        return
+    if is_for_files(os.environ.get("MPLBACKEND", "")):  # set for scripts, as computing centres do
+        import matplotlib
+
+        if is_for_files(matplotlib.get_backend()):
+            matplotlib.use(NOTEBOOKS_BACKEND)
+    formatter = shell.display_formatter.formatters["text/html"]
+    # For the base class: what is registered for Figure itself goes when pyplot is imported.
+    formatter.for_type_by_name("matplotlib.figure", "FigureBase", figure_html)
+
+
+def is_for_files(backend):
+    return backend.lower() in FILE_BACKENDS
