@@ -289,7 +289,9 @@ SHOWN_CODE = """() => {
     const lines = [...shown.children].map(line => line.getBoundingClientRect().height);
     const wrapped = lines.filter(height => height > 1.5 * Math.min(...lines)).length;
     const between = shown.getBoundingClientRect().height - lines.reduce((sum, height) => sum + height, 0);
-    return {broken, between, colours: colours.size, wrapped};
+    const editor = document.querySelector(".jp-Notebook .cm-content");
+    const sizes = [shown, editor].map(text => getComputedStyle(text).fontSize);
+    return {broken, between, colours: colours.size, wrapped, sizes};
 }"""
 
 
@@ -303,6 +305,7 @@ def test_shown_code_has_colours_and_breaks_between_words(lab, page):
     shown = page.evaluate(SHOWN_CODE)
     assert shown["broken"] == [] and shown["colours"] >= 4 and shown["wrapped"] > 0
     assert abs(shown["between"]) < 2, shown  # no empty lines between the lines
+    assert len(set(shown["sizes"])) == 1, shown  # its letters are as large as those of the code that one writes
 
 
 # The live page

@@ -61,7 +61,8 @@ def show_code(code, language="python"):
 
 def code_html(code, language="python"):
     """`code` as HTML. A line that is too long goes on below, further in."""
-    letters = "font-family: var(--jp-code-font-family, monospace)"  # pages made by nbconvert would take those of prose
+    # Pages made by nbconvert would take the letters of prose. Where JupyterLab's size is not known, the page's holds.
+    letters = "font-family: var(--jp-code-font-family, monospace); font-size: var(--jp-code-font-size)"
     pre = f"{letters}; margin: 0 5px; white-space: pre-wrap; word-break: normal; overflow-wrap: anywhere"
     return f'<pre style="{pre}">{"".join(map(line_html, lines_of_tokens(code, language)))}</pre>'
 
