@@ -208,6 +208,7 @@ def test_the_script_of_notebook_7(cluster):
     says(r"^training on cpu with 2 processes$")
     says(r"^epoch ")
     assert (cluster.state(job), cluster.state(following)) == ("RUNNING", "PENDING")  # one at a time
+    assert "CPUs=32 " in cluster.ask("scontrol", "show", "step", f"{job}.0")  # all that it has, 16 on each node
     cluster.ask("scontrol", "hold", following)  # until what the first one has saved is read
 
     cluster.ask("scontrol", "update", f"jobid={job}", "endtime=now+85")  # Slurm looks at the time twice a minute
