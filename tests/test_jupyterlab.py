@@ -103,7 +103,7 @@ def lab(browser, tmp_path_factory):
 def page(lab, browser):
     # Without a scheme that Playwright makes up for all frames, a frame has the one that the page around it gives it.
     context = browser.new_context(viewport={"width": 1280, "height": 900}, color_scheme="null")
-    context.set_default_timeout(MINUTES)
+    context.set_default_timeout(2 * MINUTES)
     yield context.new_page()
     context.close()
 
