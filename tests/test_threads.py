@@ -208,6 +208,23 @@ print(torch.get_num_threads())
     assert python(code, OMP_NUM_THREADS="2", LENET_DEVICE="cpu").splitlines()[-2:] == ["1 1", "2"]
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing forks here")
+def test_on_arm_they_compute_without_onednn(python):
+    """There it holds on to the number of threads with which it began, and the forked process would wait for ever."""
+    code = """
+import os, platform, torch
+platform.machine = lambda: "aarch64"
+import lenet_utils
+
+if os.fork() == 0:
+    print(torch.get_num_threads(), torch.backends.mkldnn.enabled, flush=True)
+    os._exit(0)
+os.wait()
+print(torch.backends.mkldnn.enabled)
+"""
+    assert python(code).splitlines() == ["1 False", "True"]
+
+
 @pytest.fixture
 def one_core(benchmark):
     """The file to write a process's number to, so that it may use one CPU: of a real control group, made here."""

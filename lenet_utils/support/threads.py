@@ -5,10 +5,10 @@ spends most of that time throttled. PyTorch looks at the cores only, so the cour
 And where many processes share the cores, as in a class, threads that wait by spinning take the time of those that work.
 """
 
-import functools
 import math
 import os
 import pathlib
+import platform
 import sys
 
 
@@ -80,10 +80,16 @@ def one_thread_in_forks():
     With as many as here it would wait for ever, where GCC's OpenMP has computed here already: its threads are not
     forked along.
     """
+    if hasattr(os, "register_at_fork"):  # not on Windows, where nothing forks
+        os.register_at_fork(after_in_child=compute_alone)
+
+
+def compute_alone():
     import torch
 
-    if hasattr(os, "register_at_fork"):  # not on Windows, where nothing forks
-        os.register_at_fork(after_in_child=functools.partial(torch.set_num_threads, 1))
+    torch.set_num_threads(1)
+    if platform.machine() == "aarch64":  # Linux on ARM: oneDNN keeps to the number that its first convolution found
+        torch.backends.mkldnn.enabled = False
 
 
 def share_of_cores(processes, root="/"):
