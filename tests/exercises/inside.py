@@ -99,6 +99,7 @@ WRONG = {
         (but(TURNED, ("1: 2", "1: 5")), "step of 1 or 3"),
         (but(TURNED, ("3: 2", "3: 5")), "step of 1 or 3"),
         (but(TURNED, ("{1: 2, 2: 4, 3: 2, 4: 5}", "[2, 4, 2, 5]")), "a dict"),
+        (but(TURNED, ("{1: 2, 2: 4, 3: 2, 4: 5}", "[2, 4, 1, 3]")), "a dict"),
         (but(TURNED, (", 4: 5", "")), "a dict"),
         (but(TURNED, ("= 1,", "= ['picture'],")), "The first answer should be a number"),
         (but(TURNED, ("2: 4", "2: '4'")), "The answer for a step of 2"),
@@ -127,6 +128,22 @@ WRONG = {
         (but(HOOK, ("    handle.remove()\n", "")), "other answers than before"),
         (but(SILENT, ("    return (net[3:](maps)", "    net[3:](maps)\n    return (net(X)")), "all six of them"),
         (but(SILENT, ("== y)", "== y[0])")), "not the share of right answers"),
+        (
+            but(
+                BEHIND,
+                ("    maps[:, k] =", "    answers = net[4:](maps).argmax(dim=1)\n    maps[:, k] ="),
+                ("net[4:](maps).argmax(dim=1) ==", "answers =="),
+            ),
+            "go on as they came",
+        ),
+        (but(SILENT, ("    maps = net[:3](X)", "    net.double()\n    maps = net[:3](X.double())")), "other weights"),
+        (
+            but(
+                SILENT,
+                ("    return (net[3:](maps)", "    last = net[-1]\n    del net[-1]\n    return (last(net[3:](maps))"),
+            ),
+            "other weights",
+        ),
     ],
     "4.3": [
         (but(CALIBRATION, ("logits / temperature", "logits * temperature")), "You multiply"),
@@ -141,8 +158,10 @@ WRONG = {
         (but(CALIBRATION, ("bins.unique()", "range(10)"), ("(confidence * 10)", "(confidence * 5)")), "empty bin"),
         (but(CALIBRATION, ("float(error)", "100 * float(error)")), "per cent"),
         (but(CALIBRATION, ("float(error)", "round(float(error), 2)")), "right but for rounding"),
+        (but(CALIBRATION, ("/ len(labels)", "/ (len(labels) - 1)")), "is another number"),
         (but(CALIBRATION, ("1.15", "1.0")), "network is too sure"),
         (but(CALIBRATION, ("1.15", "1.5")), "network is too modest"),
+        (but(CALIBRATION, ("1.15", "1e-40")), "network is too sure"),
         (but(CALIBRATION, ("1.15", "0.0")), "above 0"),
         (but(CALIBRATION, ("1.15", "float('nan')")), "above 0"),
         (but(CALIBRATION, ("changed = 1.15, 0", "changed = 1.15, 300")), "Only the last answer"),
@@ -172,6 +191,7 @@ WRONG = {
             but(BOTH, ("min(start + min(i, j) * step + side - 1, size - 1)", "start + min(i, j) * step + side - 1")),
             "At the far edge",
         ),
+        (but(BOTH, ("1, 1, 0\n", "1, 1, 0\n    if i == j:\n        return 0\n")), "How wide is one window"),
         (but(BOTH, ("max(last - first + 1, 0)", "list(range(first, last + 1))")), "should be a number"),
         (but(BOTH, ("max(last - first + 1, 0)", "set(range(first, last + 1))")), "should be a number"),
         (but(BOTH, ("max(last - first + 1, 0)", "range(first, last + 1)")), "should be a number"),
@@ -179,7 +199,9 @@ WRONG = {
     ],
     "4.5": [
         (but(ALARM, (DISTANCE, "-net(X).softmax(dim=1).amax(dim=1)")), "hardly an alarm"),
+        (but(ALARM, (DISTANCE, "torch.zeros(len(X))")), "hardly an alarm"),
         (but(ALARM, (DISTANCE, "X.mean(dim=(1, 2, 3))")), "tell shuffled pixels"),
+        (but(ALARM, (DISTANCE, f"({DISTANCE} > 8.5).float()")), "tell shuffled pixels"),
         (but(ALARM, (DISTANCE, "-" + DISTANCE)), "wrong way round"),
         (
             but(
@@ -191,6 +213,14 @@ WRONG = {
         (but(ALARM, (DISTANCE, "'strange'")), "it returns a str"),
         (but(ALARM, ("amin(dim=1)", "topk(2)")), "it returns a topk"),
         (but(ALARM, (DISTANCE, "(X - X.mean(dim=0)).flatten(1).norm(dim=1)")), "stand for itself"),
+        (
+            but(
+                ALARM,
+                ("    return", "    X, known = ((P - P.mean()) / P.std() for P in (X, known))\n    return"),
+                (DISTANCE, DISTANCE + " / 784"),
+            ),
+            "stand for itself",
+        ),
         (but(ALARM, (DISTANCE, "X.flatten(1).log().sum(dim=1)")), "For 100 pictures, some scores are NaN"),
         (
             but(ALARM, ("return " + DISTANCE, f"d = {DISTANCE}; return (d - d.mean()) / (d.max() - d.min())")),
@@ -213,6 +243,7 @@ RIGHT = {
         ),
         BEHIND,
         HOOK,
+        but(SILENT, ("    return (", "    return round(("), (".item()", ".item(), 3)")),
         but(SILENT, ("    return (", "    before = (net(X).argmax(dim=1) == y).float().mean()\n    return (")),
         but(SILENT, ("    return (", "    left = (")).replace(
             ".item()\n", ".item()\n    whole = (net(X).argmax(dim=1) == y).float().mean()\n    return left\n", 1
@@ -226,8 +257,19 @@ RIGHT = {
             ),
         ),
     ],
+    "4.3": [
+        but(CALIBRATION, ("1.15", "1.07")),
+        but(CALIBRATION, ("float(error)", "round(float(error), 4)")),
+    ],
     "4.5": [
         LEARNING,
+        but(ALARM, (DISTANCE, DISTANCE + " > 7")),
+        but(ALARM, ("    return", "    X *= 2\n    known *= 2\n    return")),
+        but(ALARM, (DISTANCE, "torch.cdist(X[:, 0].flatten(1), known[:, 0].flatten(1)).amin(dim=1)")),
+        but(
+            ALARM,
+            (DISTANCE, "torch.cdist(net[:3](X).flatten(1), net[:3](known).flatten(1)).amin(dim=1).numpy()"),
+        ),
         but(ALARM, ("amin(dim=1)", "amin(dim=1).tolist()")),
         but(
             ALARM,
